@@ -1,0 +1,1 @@
+"""How kernels are measured, calibrated, predicted and shown."""

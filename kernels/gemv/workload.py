@@ -1,0 +1,109 @@
+"""y[n] = W[n, k] x[k]: which matrices a token reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..model import Model, Step
+from ..op import Need, Tensor, Workload
+from .reference import gemv
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gemv(Workload):
+    """A weight matrix of `n` rows times a vector of `k`; row-major, so that a row streams in one run."""
+
+    op: ClassVar[str] = "gemv"
+    n: int
+    k: int
+    weight_format: str
+    activation_format: str = "f32"
+
+    def operands(self) -> dict[str, Tensor]:
+        return {
+            "weight": Tensor((self.n, self.k), self.weight_format, "weight"),
+            "x": Tensor((self.k,), self.activation_format, "activation"),
+        }
+
+    def results(self) -> dict[str, Tensor]:
+        return {"y": Tensor((self.n,), self.activation_format, "activation")}
+
+    def flops(self) -> float:
+        return 2 * self.n * self.k
+
+    def reference(self, *, weight: Any, x: Any) -> tuple[Any, ...]:
+        return (gemv(weight, x),)
+
+    @classmethod
+    def needed_by(cls, step: Step) -> Iterable[Need]:
+        for role, n, k, count, resident_copies in _matrices(step.model):
+            workload = cls(n=n, k=k, weight_format=step.formats.weight, activation_format=step.formats.activation)
+            yield Need(role, workload, count, resident=resident_copies * n * k)
+
+    @classmethod
+    def examples(cls) -> Iterable[Gemv]:
+        for weight in ("f32", "bf16"):
+            for n, k in ((1, 1), (3, 5), (17, 129), (64, 896), (255, 2048), (1000, 1000), (2048, 8192)):
+                yield cls(n=n, k=k, weight_format=weight)
+        yield cls(n=96, k=160, weight_format="bf16", activation_format="bf16")
+
+    @property
+    def label(self) -> str:
+        return f"gemv {self.n}x{self.k} {self.weight_format}"
+
+
+def _matrices(model: Model) -> Iterator[tuple[str, int, int, int, int]]:
+    """(role, n, k, calls per token, matrices resident) of every matrix shape, bottom to top."""
+    is_encoder_decoder = model.family == "encoder-decoder"
+    yield from _attention_matrices(model, model.layers)
+    if is_encoder_decoder:
+        width = model.heads * model.head_dim
+        yield "cross_query", width, model.d_model, model.layers, model.layers
+        yield "cross_out", model.d_model, width, model.layers, model.layers
+        # Keys and values of the encoder's output are made once per sequence, not per token.
+        yield "cross_kv", 2 * width, model.d_model, 0, model.layers
+    yield from _feed_forward_matrices(model)
+    if is_encoder_decoder:
+        for role, n, k, count, resident in (*_attention_matrices(model, model.layers), *_feed_forward_matrices(model)):
+            yield f"encoder_{role}", n, k, 0, resident
+    if model.family != "encoder":
+        yield "lm_head", model.vocab, model.d_model, 1, 0 if model.tied else 1
+
+
+def _attention_matrices(model: Model, layers: int) -> Iterator[tuple[str, int, int, int, int]]:
+    query = model.heads * model.head_dim
+    if model.latent is None:
+        yield "qkv", query + 2 * model.kv_heads * model.head_dim, model.d_model, layers, layers
+        yield "attention_out", model.d_model, query, layers, layers
+        return
+    # Weight absorption (DeepSeek-V2, section 2.1.2): the up-projections of keys and values act on the query and
+    # on the attended latent, so the cache stays latent. Their matrices are read whole, once.
+    latent = model.latent
+    yield "query_down", latent.q_lora, model.d_model, layers, layers
+    yield "query_up", query, latent.q_lora, layers, layers
+    yield "kv_down", latent.kv_lora + latent.qk_rope, model.d_model, layers, layers
+    yield "kv_up", model.heads * (latent.qk_nope + latent.v), latent.kv_lora, layers, layers
+    yield "attention_out", model.d_model, model.heads * latent.v, layers, layers
+
+
+def _feed_forward_matrices(model: Model) -> Iterator[tuple[str, int, int, int, int]]:
+    dense = model.layers - model.mixture_layers
+    up = 2 if model.gated else 1
+    names = ("ffn_gate_up" if model.gated else "ffn_up", "ffn_down")
+    if dense:
+        yield names[0], up * model.d_ff, model.d_model, dense, dense
+        yield names[1], model.d_model, model.d_ff, dense, dense
+    if model.mixture is None:
+        return
+    mixture, layers = model.mixture, model.mixture_layers
+    width = mixture.d_ff_expert
+    yield "router", mixture.experts, model.d_model, layers, layers
+    for prefix, read, kept in (
+        ("expert", mixture.top_k, mixture.experts),
+        ("shared_expert", mixture.shared_experts, mixture.shared_experts),
+    ):
+        if kept:
+            yield f"{prefix}_{names[0]}", up * width, model.d_model, layers * read, layers * kept
+            yield f"{prefix}_{names[1]}", model.d_model, width, layers * read, layers * kept

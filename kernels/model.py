@@ -1,0 +1,157 @@
+"""A transformer's shape, and one decode step of it: the question that every op answers with its calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .formats import format_named
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Mixture-of-experts feed-forward layers.
+
+    Attributes:
+        experts: routed experts per layer.
+        top_k: routed experts that a token uses.
+        d_ff_expert: width of one expert.
+        shared_experts: experts that every token uses, each `d_ff_expert` wide.
+        first_dense_layers: layers at the bottom with a dense feed-forward of width `d_ff`.
+        layer_step: every `layer_step`-th layer is a mixture, the others are dense.
+
+    """
+
+    experts: int
+    top_k: int
+    d_ff_expert: int
+    shared_experts: int = 0
+    first_dense_layers: int = 0
+    layer_step: int = 1
+
+
+@dataclass(frozen=True)
+class Latent:
+    """Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434): widths of the low-rank projections."""
+
+    q_lora: int
+    kv_lora: int
+    qk_nope: int
+    qk_rope: int
+    v: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """Sliding-window attention: `local` layers see the last `size` tokens, then `full` layers see all."""
+
+    size: int
+    local: int = 1
+    full: int = 0
+
+
+@dataclass(frozen=True)
+class Model:
+    """The shape of a transformer, in the terms of its published configuration.
+
+    Attributes:
+        name: the name it is known by.
+        family: `decoder`, `encoder` (no decode step) or `encoder-decoder` (the step is the decoder's).
+        layers: transformer blocks; per stack for `encoder-decoder`.
+        d_model, heads, kv_heads, head_dim, d_ff, vocab: the usual widths. `d_ff` is 0 where every layer is a mixture.
+        max_context: longest context the model was made for.
+        gated: the feed-forward has a gate matrix (SwiGLU, GeGLU).
+        activation: the feed-forward's non-linearity.
+        norm: `rmsnorm` or `layernorm`.
+        position: `rope`, `learned`, `alibi`, `relative` or `none`.
+        tied: the LM head is the embedding table.
+        parallel_block: attention and feed-forward read the same normed input and share one residual add.
+        qk_norm: queries and keys are normed per head.
+
+    """
+
+    name: str
+    family: Literal["decoder", "encoder", "encoder-decoder"]
+    layers: int
+    d_model: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    d_ff: int
+    vocab: int
+    max_context: int
+    gated: bool = True
+    activation: Literal["silu", "gelu", "relu"] = "silu"
+    norm: Literal["rmsnorm", "layernorm"] = "rmsnorm"
+    position: Literal["rope", "learned", "alibi", "relative", "none"] = "rope"
+    tied: bool = False
+    parallel_block: bool = False
+    qk_norm: bool = False
+    mixture: Mixture | None = None
+    latent: Latent | None = None
+    window: Window | None = None
+
+    @property
+    def mixture_layers(self) -> int:
+        """Layers whose feed-forward is a mixture."""
+        if self.mixture is None:
+            return 0
+        return (self.layers - self.mixture.first_dense_layers) // self.mixture.layer_step
+
+    @property
+    def windowed_layers(self) -> int:
+        """Layers that attend to a sliding window only."""
+        if self.window is None:
+            return 0
+        period = self.window.local + self.window.full
+        whole, rest = divmod(self.layers, period)
+        return whole * self.window.local + min(rest, self.window.local)
+
+    @property
+    def kv_elements_per_token(self) -> int:
+        """Elements that one token adds to the cache, over all layers."""
+        if self.family == "encoder":
+            return 0
+        if self.latent is not None:
+            return self.layers * (self.latent.kv_lora + self.latent.qk_rope)
+        return self.layers * 2 * self.kv_heads * self.head_dim
+
+
+@dataclass(frozen=True)
+class Formats:
+    """Number formats of a step, by what they hold. Names in `kernels.formats`.
+
+    Attributes:
+        weight: matrices that stream from memory every token.
+        kv: the KV cache.
+        activation: vectors between kernels; they stay in cache, so 32 bits cost no memory traffic.
+
+    Raises:
+        KeyError: if a format does not exist or cannot hold numbers.
+
+    """
+
+    weight: str = "bf16"
+    kv: str = "bf16"
+    activation: str = "f32"
+
+    def __post_init__(self) -> None:
+        for role in ("weight", "kv", "activation"):
+            name = getattr(self, role)
+            if not format_named(name).holds_numbers:
+                raise KeyError(f"format.{role} must hold real numbers; got {name!r}")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One decode step: the next token of `model` when `context` tokens, the new one included, are attended to.
+
+    Attributes:
+        sampling: how the next token is drawn from the logits.
+
+    """
+
+    model: Model
+    context: int
+    formats: Formats = field(default_factory=Formats)
+    sampling: Literal["greedy", "top_k", "top_p"] = "greedy"

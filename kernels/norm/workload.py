@@ -1,0 +1,71 @@
+"""y = norm(x + r): normalisation over the last axis, giving the new residual stream too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from ..model import Step
+from ..op import Need, Tensor, Workload
+from .reference import layernorm, rmsnorm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Norm(Workload):
+    """`rows` vectors of `d`, normed each on its own; with `residual`, `x + residual` is normed and returned too."""
+
+    op: ClassVar[str] = "norm"
+    kind: Literal["rmsnorm", "layernorm"]
+    d: int
+    rows: int = 1
+    residual: bool = False
+    weight_format: str
+    activation_format: str = "f32"
+
+    def operands(self) -> dict[str, Tensor]:
+        stream = Tensor((self.rows, self.d), self.activation_format, "activation")
+        learned = Tensor((self.d,), self.weight_format, "weight")
+        return (
+            {"x": stream}
+            | ({"residual": stream} if self.residual else {})
+            | {"scale": learned}
+            | ({"bias": learned} if self.kind == "layernorm" else {})
+        )
+
+    def results(self) -> dict[str, Tensor]:
+        stream = Tensor((self.rows, self.d), self.activation_format, "activation")
+        return {"y": stream} | ({"stream": stream} if self.residual else {})
+
+    def flops(self) -> float:
+        # Square, sum, scale by the root, scale by the weight; LayerNorm also subtracts the mean it sums and adds a bias.
+        per_element = (4 if self.kind == "rmsnorm" else 7) + self.residual
+        return per_element * self.rows * self.d
+
+    def reference(self, *, x: Any, scale: Any, residual: Any = None, bias: Any = None) -> tuple[Any, ...]:
+        stream = x + residual if self.residual else x
+        y = rmsnorm(stream, scale) if self.kind == "rmsnorm" else layernorm(stream, scale, bias)
+        return (y, stream) if self.residual else (y,)
+
+    @classmethod
+    def needed_by(cls, step: Step) -> Iterable[Need]:
+        model = step.model
+        formats = {"weight_format": step.formats.weight, "activation_format": step.formats.activation}
+        # Norm weights are a few kilobytes and no engine quantises them.
+        if step.formats.weight not in ("f32", "bf16", "f16"):
+            formats["weight_format"] = "bf16"
+        stream = cls(kind=model.norm, d=model.d_model, residual=True, **formats)
+        per_layer = 1 if model.parallel_block else 3 if model.family == "encoder-decoder" else 2
+        # The first norm of the stack follows the embedding, so nothing is added to it yet.
+        yield Need("first_norm", cls(kind=model.norm, d=model.d_model, **formats), 1)
+        yield Need("norm", stream, per_layer * model.layers)
+        if model.qk_norm:
+            heads = model.heads + model.kv_heads
+            yield Need("qk_norm", cls(kind="rmsnorm", d=model.head_dim, rows=heads, **formats), model.layers)
+
+    @classmethod
+    def examples(cls) -> Iterable[Norm]:
+        for weight in ("f32", "bf16"):
+            for kind in ("rmsnorm", "layernorm"):
+                for rows, d, residual in ((1, 1, False), (1, 7, True), (1, 2048, True), (40, 128, False), (3, 1001, True)):
+                    yield cls(kind=kind, d=d, rows=rows, residual=residual, weight_format=weight)

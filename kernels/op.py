@@ -1,0 +1,262 @@
+"""The contract of an op: what one call needs, what it costs, what is right, and who can run it.
+
+A *workload* is one call of an op at one shape and one set of number formats. Everything that is true of the
+call whoever runs it stands on the workload: its operands, its cost, its float64 reference. An
+*implementation* is a JAX function that computes it. Workloads import no JAX, so predicting a machine that
+is not here costs no JAX start-up.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import math
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from .formats import format_named
+
+if TYPE_CHECKING:
+    from .model import Step
+
+Role = Literal["weight", "kv", "activation", "index"]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A named array of a workload: its axes, its number format and where it lives during decode.
+
+    Attributes:
+        shape: extent of every axis; the last is the contraction axis of a weight.
+        format: a name in `kernels.formats`.
+        role: `weight` and `kv` stream from memory every token (cold), `activation` and `index` were just
+            written by the previous kernel (hot).
+        below: for `index`, values are drawn from [0, below).
+
+    """
+
+    shape: tuple[int, ...]
+    format: str
+    role: Role
+    below: int = 0
+
+    @property
+    def elements(self) -> int:
+        """Number of logical elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> float:
+        """Bytes at the format's true width, block scales included."""
+        return format_named(self.format).nbytes(self.shape)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a call must do at the least: each input read once, each output written once.
+
+    Attributes:
+        flops: floating-point operations; a multiply-add counts two.
+        reads: bytes read, per operand.
+        writes: bytes written, per result.
+        streamed: names of the operands that come from memory each token (weights and KV).
+
+    """
+
+    flops: float
+    reads: Mapping[str, float]
+    writes: Mapping[str, float]
+    streamed: frozenset[str]
+
+    @property
+    def bytes(self) -> float:
+        """All bytes moved."""
+        return sum(self.reads.values()) + sum(self.writes.values())
+
+    @property
+    def streamed_bytes(self) -> float:
+        """Bytes that come from memory in a decode step, where activations stay in cache."""
+        return sum(size for name, size in self.reads.items() if name in self.streamed)
+
+    @property
+    def intensity(self) -> float:
+        """Arithmetic intensity in FLOP per byte."""
+        return self.flops / self.bytes if self.bytes else math.inf
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload(ABC):
+    """One call of one op. Subclasses are frozen dataclasses whose fields are the op's axes and formats."""
+
+    op: ClassVar[str]
+    """Name of the op: its folder under `kernels/`."""
+    donated: ClassVar[tuple[str, ...]] = ()
+    """Operands whose buffer the call takes over; the result of the same name is the next call's operand."""
+
+    @abstractmethod
+    def operands(self) -> dict[str, Tensor]:
+        """Inputs in call order."""
+
+    @abstractmethod
+    def results(self) -> dict[str, Tensor]:
+        """Outputs in return order."""
+
+    @abstractmethod
+    def flops(self) -> float:
+        """Floating-point operations of one call; a multiply-add counts two."""
+
+    @abstractmethod
+    def reference(self, **operands: Any) -> tuple[Any, ...]:
+        """The results in float64, from operands decoded to float64 (NumPy arrays or scalars)."""
+
+    @classmethod
+    @abstractmethod
+    def needed_by(cls, step: Step) -> Iterable[Need]:
+        """The calls of this op in one decode step, in the order they run within a layer."""
+
+    @classmethod
+    @abstractmethod
+    def examples(cls) -> Iterable[Workload]:
+        """Small, odd and degenerate calls that every implementation must get right or refuse."""
+
+    def cost(self) -> Cost:
+        """FLOPs, and bytes per tensor. Ops that touch only part of an operand override `touched`."""
+        operands = self.operands()
+        touched = self.touched()
+        return Cost(
+            flops=self.flops(),
+            reads={name: touched.get(name, tensor.nbytes) for name, tensor in operands.items()},
+            writes={name: touched.get(name, tensor.nbytes) for name, tensor in self.results().items()},
+            streamed=frozenset(name for name, tensor in operands.items() if tensor.role in ("weight", "kv")),
+        )
+
+    def touched(self) -> dict[str, float]:
+        """Bytes truly read or written of the tensors that a call does not touch whole."""
+        return {}
+
+    def tolerance(self) -> float:
+        """Largest accepted ||out - reference|| / ||reference|| (Frobenius norm).
+
+        Operands are rounded to their formats before both sides see them, so what is left is accumulation
+        in float32 and the rounding of the results.
+        """
+        return max(2e-6, *(format_named(tensor.format).epsilon for tensor in self.results().values()))
+
+    def axes(self) -> dict[str, Any]:
+        """The fields as plain values: what a record stores and what `workload_from` reads."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    @property
+    def label(self) -> str:
+        """The call in a few characters, such as `gemv 14336x4096 bf16`."""
+        return f"{self.op} {' '.join(str(value) for value in self.axes().values())}"
+
+
+@dataclass(frozen=True)
+class Need:
+    """One line of a decode step: a call, how often a token needs it, and the weights it keeps resident.
+
+    Attributes:
+        role: what the call does in the model (`qkv`, `ffn_down`, `lm_head`).
+        workload: the call.
+        count: calls per token; 0 for weights that stay resident but are not read in a decode step.
+        resident: distinct weight elements that all these calls together keep in memory. A tied LM head keeps
+            none of its own; a mixture keeps all experts though a token reads few.
+
+    """
+
+    role: str
+    workload: Workload
+    count: int
+    resident: int = 0
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """A JAX function that computes a workload.
+
+    Attributes:
+        name: `file.function`, unique within the op.
+        op: the op it implements.
+        function: called as `function(workload, **operands)` under `jax.jit`; returns the results in order, or
+            one array where there is one result. Operands are packed pytrees as `Format.pack` makes them.
+        backends: JAX backends it runs on.
+        priority: the largest supported one is the backend's default.
+        refuses: the reason why a workload cannot be computed, or None.
+
+    """
+
+    name: str
+    op: str
+    function: Callable[..., Any]
+    backends: tuple[str, ...]
+    priority: int
+    refuses: Callable[[Workload], str | None]
+
+
+def implementation(
+    *,
+    backends: Iterable[str] = ("cpu", "gpu", "tpu"),
+    priority: int = 0,
+    refuses: Callable[[Any], str | None] = lambda workload: None,
+) -> Callable[[Callable[..., Any]], Implementation]:
+    """Marks a function in an op's folder as an implementation of that op. See `Implementation`."""
+
+    def mark(function: Callable[..., Any]) -> Implementation:
+        folder, file = function.__module__.rsplit(".", 2)[-2:]
+        return Implementation(f"{file}.{function.__name__}", folder, function, tuple(backends), priority, refuses)
+
+    return mark
+
+
+_SHARED_FOLDERS = {"formats", "ffi"}
+
+
+@cache
+def op_names() -> tuple[str, ...]:
+    """Every op: the folders beside this file, in alphabetical order."""
+    package = importlib.import_module(__package__ or "")
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.ispkg and m.name not in _SHARED_FOLDERS))
+
+
+@cache
+def op_named(name: str) -> type[Workload]:
+    """The workload class of an op.
+
+    Raises:
+        KeyError: if there is no such op.
+
+    """
+    if name not in op_names():
+        raise KeyError(f"op must be one of {', '.join(op_names())}; got {name!r}")
+    package = importlib.import_module(f".{name}", __package__)
+    return next(
+        value
+        for value in vars(package).values()
+        if isinstance(value, type) and issubclass(value, Workload) and value is not Workload
+    )
+
+
+@cache
+def implementations(op: str) -> tuple[Implementation, ...]:
+    """Every implementation in an op's folder, best first. Imports JAX."""
+    package = importlib.import_module(f".{op}", __package__)
+    modules = (importlib.import_module(f".{m.name}", package.__name__) for m in pkgutil.iter_modules(package.__path__))
+    found = {value.name: value for module in modules for value in vars(module).values() if isinstance(value, Implementation)}
+    return tuple(sorted(found.values(), key=lambda one: (-one.priority, one.name)))
+
+
+def supported(workload: Workload, backend: str) -> Iterator[tuple[Implementation, str | None]]:
+    """The op's implementations for a backend, best first, each with its reason to refuse this workload or None."""
+    for one in implementations(workload.op):
+        if backend in one.backends:
+            yield one, one.refuses(workload)
+
+
+def workload_from(op: str, axes: Mapping[str, Any]) -> Workload:
+    """The workload that `Workload.axes` described."""
+    return op_named(op)(**axes)
