@@ -68,8 +68,8 @@ class Cost:
     """
 
     flops: float
-    reads: Mapping[str, float]
-    writes: Mapping[str, float]
+    reads: dict[str, float]
+    writes: dict[str, float]
     streamed: frozenset[str]
 
     @property

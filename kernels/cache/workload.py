@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from ..formats import format_named
 from ..model import Step
-from ..op import Need, Tensor, Workload
+from ..op import Cost, Need, Tensor, Workload
 from .reference import update
 
 
@@ -41,14 +41,12 @@ class CacheUpdate(Workload):
         return 0
 
     def touched(self) -> dict[str, float]:
-        rows = {name: format_named(self.kv_format).nbytes(self._row(t).shape) for name, t in self._caches().items()}
-        # A cache is an operand and a result; the row is written once, and nothing of the old cache is read.
-        return rows
+        return {name: format_named(self.kv_format).nbytes(self._row(t).shape) for name, t in self._caches().items()}
 
-    def cost(self) -> Any:
+    def cost(self) -> Cost:
         cost = super().cost()
-        reads = {name: 0.0 if name in self.donated else size for name, size in cost.reads.items()}
-        return type(cost)(cost.flops, reads, cost.writes, cost.streamed)
+        # A cache is an operand and a result: its row is written, and nothing of what was there is read.
+        return replace(cost, reads=cost.reads | dict.fromkeys(self._caches(), 0.0))
 
     def reference(self, *, position: Any, **arrays: Any) -> tuple[Any, ...]:
         return tuple(update(arrays[name], arrays[f"new_{name}"], position) for name in self._caches())

@@ -66,7 +66,7 @@ def _matrices(model: Model) -> Iterator[tuple[str, int, int, int, int]]:
         yield "cross_kv", 2 * width, model.d_model, 0, model.layers
     yield from _feed_forward_matrices(model)
     if is_encoder_decoder:
-        for role, n, k, count, resident in (*_attention_matrices(model, model.layers), *_feed_forward_matrices(model)):
+        for role, n, k, _, resident in (*_attention_matrices(model, model.layers), *_feed_forward_matrices(model)):
             yield f"encoder_{role}", n, k, 0, resident
     if model.family != "encoder":
         yield "lm_head", model.vocab, model.d_model, 1, 0 if model.tied else 1
