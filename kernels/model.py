@@ -32,7 +32,11 @@ class Mixture:
 
 @dataclass(frozen=True)
 class Latent:
-    """Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434): widths of the low-rank projections."""
+    """Multi-head latent attention (DeepSeek-V2, arXiv:2405.04434): widths of the low-rank projections.
+
+    `q_lora` is 0 where queries are projected in one step (DeepSeek-V2-Lite). The model's `head_dim` is
+    `qk_nope + qk_rope`.
+    """
 
     q_lora: int
     kv_lora: int
@@ -65,8 +69,14 @@ class Model:
         norm: `rmsnorm` or `layernorm`.
         position: `rope`, `learned`, `alibi`, `relative` or `none`.
         tied: the LM head is the embedding table.
-        parallel_block: attention and feed-forward read the same normed input and share one residual add.
+        parallel_block: attention and feed-forward read the same input and share one residual add.
+        parallel_norms: norms of a parallel block's input; 2 where attention and feed-forward have one each (Falcon 40B).
         qk_norm: queries and keys are normed per head.
+        post_norm: what attention and feed-forward give is normed too, before it is added (Gemma 2).
+        qkv_bias: the projections to queries, keys and values add a bias. Biases are not counted as weights.
+        attention_sinks: each head has one more learned score in its softmax (gpt-oss).
+        attention_softcap: scores are squashed to +-this by tanh; 0 for none (Gemma 2).
+        logit_softcap: the LM head's logits likewise.
 
     """
 
@@ -86,7 +96,13 @@ class Model:
     position: Literal["rope", "learned", "alibi", "relative", "none"] = "rope"
     tied: bool = False
     parallel_block: bool = False
+    parallel_norms: int = 1
     qk_norm: bool = False
+    post_norm: bool = False
+    qkv_bias: bool = False
+    attention_sinks: bool = False
+    attention_softcap: float = 0.0
+    logit_softcap: float = 0.0
     mixture: Mixture | None = None
     latent: Latent | None = None
     window: Window | None = None

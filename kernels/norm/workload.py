@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from ..model import Step
@@ -50,18 +50,34 @@ class Norm(Workload):
     @classmethod
     def needed_by(cls, step: Step) -> Iterable[Need]:
         model = step.model
-        formats = {"weight_format": step.formats.weight, "activation_format": step.formats.activation}
         # Norm weights are a few kilobytes and no engine quantises them.
-        if step.formats.weight not in ("f32", "bf16", "f16"):
-            formats["weight_format"] = "bf16"
-        stream = cls(kind=model.norm, d=model.d_model, residual=True, **formats)
-        per_layer = 1 if model.parallel_block else 3 if model.family == "encoder-decoder" else 2
-        # The first norm of the stack follows the embedding, so nothing is added to it yet.
-        yield Need("first_norm", cls(kind=model.norm, d=model.d_model, **formats), 1)
-        yield Need("norm", stream, per_layer * model.layers)
+        weight = step.formats.weight if step.formats.weight in ("f32", "bf16", "f16") else "bf16"
+        plain = cls(kind=model.norm, d=model.d_model, weight_format=weight, activation_format=step.formats.activation)
+        fused = replace(plain, residual=True)
+        layers = model.layers
+        # The first norm of the stack follows the embedding, so nothing is added to it yet. In a post-norm model
+        # (BERT) the norms stand after the layers instead of before them, but they are the same calls.
+        yield Need("first_norm", plain, 1)
+        if layers > 1:
+            yield Need("attention_norm", fused, layers - 1)
+        if model.latent is not None:
+            if model.latent.q_lora:
+                yield Need("query_latent_norm", replace(plain, d=model.latent.q_lora), layers)
+            yield Need("kv_latent_norm", replace(plain, d=model.latent.kv_lora), layers)
         if model.qk_norm:
-            heads = model.heads + model.kv_heads
-            yield Need("qk_norm", cls(kind="rmsnorm", d=model.head_dim, rows=heads, **formats), model.layers)
+            heads = replace(plain, kind="rmsnorm", d=model.head_dim, rows=model.heads + model.kv_heads)
+            yield Need("qk_norm", heads, layers)
+        if model.post_norm:
+            yield Need("attention_post_norm", plain, layers)
+        if model.family == "encoder-decoder":
+            yield Need("cross_norm", fused, layers)
+        if not model.parallel_block:
+            yield Need("ffn_norm", fused, layers)
+        elif model.parallel_norms > 1:
+            yield Need("ffn_norm", plain, layers * (model.parallel_norms - 1))
+        if model.post_norm:
+            yield Need("ffn_post_norm", plain, layers)
+        yield Need("final_norm", fused, 1)
 
     @classmethod
     def examples(cls) -> Iterable[Norm]:
