@@ -1,0 +1,182 @@
+"""`roofcast bench`: measure a step's kernels here, keep every measurement, show the tables."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import psutil
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from ..kernels.op import Implementation, Need, Workload
+from . import host as hosts
+from .errors import UsageError
+from .measure import session
+from .measure.ceilings import DEFAULT_CACHE_BYTES, Limits, measure_limits
+from .measure.rounds import Stopping
+from .plan import Plan, chosen, plan
+from .record import Compilation, Measurement, Outcome, Run, Statistics, Subject, Timing, Work, utc_now
+from .report.progress import Progress
+from .report.summary import summary
+from .report.table import check_suffix, show, write
+from .store import Store
+
+MEASURED_FORMATS = ("f32", "bf16")
+"""Formats whose matrix-product peak is probed: those that kernels compute in."""
+
+
+def run(config: DictConfig) -> int:
+    """Measures, stores and shows. Returns 1 if a kernel was wrong, refused or failed."""
+    asked = plan(config)
+    stopping = _stopping(config)
+    residency: Any = chosen("timing.residency", config.timing.residency, ("cold", "warm"))
+    calls = asked.calls(config.kernel.ops)
+    if not calls:
+        raise UsageError(f"kernel must be an op that {asked.step.model.name} calls; got {', '.join(config.kernel.ops)}")
+    if config.output:
+        check_suffix(Path(config.output))
+    store = Store(config.results)
+    store.check_writable()
+    backend = jax.default_backend()
+    here = hosts.fingerprint(backend=backend, device_kind=jax.devices()[0].device_kind)
+    this_run = Run.start(config_hash=_hash(config), overrides=" ".join(HydraConfig.get().overrides.task))
+
+    with Progress() as progress:
+        chosen_calls, passed_over = _implementations(calls, config.implementation, backend)
+        progress("measuring this machine's ceilings", 0.0)
+        limits = measure_limits(backend, here.cache_bytes, MEASURED_FORMATS)
+        usual = store.usual_probes(here.key)
+        machine = session.Machine(
+            backend=backend,
+            cache_bytes=max(here.cache_bytes.values(), default=DEFAULT_CACHE_BYTES),
+            free_bytes=psutil.virtual_memory().available,
+            limits=limits,
+            usual_read_gbs=usual.get("read_gbs"),
+            usual_multiply_add_gflops=usual.get("multiply_add_gflops"),
+        )
+        to_record = _recorder(asked, calls, this_run, here, limits)
+        records = [to_record(result) for result in passed_over]
+        for result in session.run(chosen_calls, machine, stopping, residency=residency, seed=config.seed, progress=progress):
+            records.append(to_record(result))
+    path = store.append(records)
+    shown = summary(records, asked)
+    for table in shown:
+        show(table)
+    print(f"\n  {len(records)} measurements kept in {path}")
+    if config.output:
+        write(shown, Path(config.output))
+    return int(any(record.outcome.status in ("wrong", "refused", "failed") for record in records))
+
+
+def _implementations(
+    calls: Mapping[Workload, Sequence[Need]], choice: str, backend: str
+) -> tuple[list[tuple[Workload, Implementation]], list[session.Result]]:
+    """Pairs to measure, and a result with its reason for each implementation that was passed over."""
+    pairs: list[tuple[Workload, Implementation]] = []
+    passed_over: list[session.Result] = []
+    for workload in calls:
+        able, refused = session.chosen(workload, choice, backend)
+        pairs += [(workload, one) for one in able]
+        passed_over += [session.Result(workload, name, "unsupported", reason) for name, reason in refused.items()]
+    if not pairs:
+        reasons = "; ".join(dict.fromkeys(f"{result.implementation}: {result.reason}" for result in passed_over))
+        raise UsageError(f"implementation must be one that can compute these kernels; got {choice!r}: {reasons}")
+    return pairs, passed_over
+
+
+def _recorder(
+    asked: Plan, calls: Mapping[Workload, Sequence[Need]], run: Run, here: hosts.Host, limits: Limits
+) -> Callable[[session.Result], Measurement]:
+    def to_record(result: session.Result) -> Measurement:
+        tolerance = result.workload.tolerance()
+        return Measurement(
+            started_at=utc_now(),
+            run=run,
+            subject=Subject.of(result.workload, result.implementation, asked.step, calls[result.workload]),
+            outcome=Outcome(status=result.status, reason=result.reason, error=result.error, tolerance=tolerance),
+            work=Work.of(result.workload.cost()),
+            compilation=_compilation(result),
+            timing=_timing(result),
+            statistics=_statistics(result),
+            ceilings=limits.ceilings,
+            host=here,
+        )
+
+    return to_record
+
+
+def _compilation(result: session.Result) -> Compilation | None:
+    if result.compiled is None:
+        return None
+    xla = result.xla
+    return Compilation(
+        lower_s=result.compiled.lower_s,
+        compile_s=result.compiled.compile_s,
+        xla_flops=xla.flops,
+        xla_bytes=xla.bytes,
+        argument_bytes=xla.argument_bytes,
+        output_bytes=xla.output_bytes,
+        temporary_bytes=xla.temporary_bytes,
+        alias_bytes=xla.alias_bytes,
+        peak_bytes=xla.peak_bytes,
+        cost_note=xla.note,
+    )
+
+
+def _timing(result: session.Result) -> Timing | None:
+    kernel, series = result.kernel, result.series
+    if kernel is None or series is None or result.status not in ("ok", "refused"):
+        return None
+    return Timing(
+        timer="perf_counter",
+        method=kernel.method,
+        residency=kernel.residency,
+        pool_bytes=kernel.pool_bytes,
+        calls_per_sample=kernel.calls_per_sample,
+        samples_us=tuple(1e6 * seconds for seconds in series.seconds),
+        read_probe_gbs=tuple(pair[0] for pair in series.rates),
+        multiply_add_probe_gflops=tuple(pair[1] for pair in series.rates),
+        calm=tuple(result.calm),
+        stop_reason=series.stop_reason,
+    )
+
+
+def _statistics(result: session.Result) -> Statistics | None:
+    timed = result.timed
+    if timed is None:
+        return None
+    return Statistics(
+        latency_us=timed.latency_us.point,
+        latency_low_us=timed.latency_us.low,
+        latency_high_us=timed.latency_us.high,
+        bandwidth_gbs=result.workload.cost().bytes / timed.latency_us.point / 1e3,
+        fraction_of_ceiling=timed.ratio.point,
+        fraction_low=timed.ratio.low,
+        fraction_high=timed.ratio.high,
+        bound=timed.bound,
+        floor_us=timed.floor_us,
+        disturbance=timed.disturbance,
+        precision=timed.ratio.relative_half_width,
+    )
+
+
+def _stopping(config: DictConfig) -> Stopping:
+    timing = config.timing
+    for name in ("precision", "budget_s"):
+        if not 0 < timing[name] < float("inf"):
+            raise UsageError(f"timing.{name} must be a number above 0; got {timing[name]}")
+    for name in ("min_samples", "max_samples"):
+        if timing[name] < 2:
+            raise UsageError(f"timing.{name} must be a whole number from 2; got {timing[name]}")
+    return Stopping(timing.precision, timing.min_samples, timing.max_samples, timing.budget_s)
+
+
+def _hash(config: DictConfig) -> str:
+    """Twelve hexadecimal digits of the resolved configuration, without where its results go."""
+    asked: Any = OmegaConf.to_container(config, resolve=True)
+    asked = {key: value for key, value in asked.items() if key not in ("results", "output")}
+    return hashlib.sha256(repr(sorted(asked.items())).encode()).hexdigest()[:12]

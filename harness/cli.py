@@ -1,0 +1,96 @@
+"""The command `roofcast VERB [overrides]`: one grammar, Hydra's, for every verb."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from . import config as schemas
+from .errors import UsageError
+from .overrides import explain, prepared
+
+VERBS: Mapping[str, tuple[str, str]] = {
+    "bench": (".bench", "measure the kernels of a decode step here and carry them to other machines"),
+    "table": (".table", "print the tables of measurements that are already in the store"),
+    "doctor": (".checkup", "say what on this machine will spoil a measurement, and what to do about it"),
+}
+"""Verb -> module with `run(config) -> int`, and what it does. Modules are imported only when their verb runs."""
+
+OK, FAILED, USAGE = 0, 1, 2
+"""Exit codes: done; something measured or read was wrong; the command could not be understood or obeyed."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command line and returns its exit code; bad input becomes one sentence on standard error."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return OK if arguments else USAGE
+    verb, *rest = arguments
+    if verb not in VERBS:
+        return _complain(f"the first word must be one of {', '.join(VERBS)}; got {verb!r}")
+    try:
+        return _hydra(verb, rest)
+    except (UsageError, HydraException, OmegaConfBaseException) as error:
+        return _complain(explain(error, verb))
+    except KeyboardInterrupt:
+        return _complain("stopped; what was finished is in the store")
+    except BrokenPipeError:
+        # The reader of our output has gone: there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+
+
+def _hydra(verb: str, overrides: Sequence[str]) -> int:
+    codes: list[int] = []
+    action: Callable[[DictConfig], int] = importlib.import_module(VERBS[verb][0], __package__).run
+
+    def job(config: DictConfig) -> None:
+        if HydraConfig.get().mode is hydra.types.RunMode.RUN:
+            codes.append(action(config))
+            return
+        print(f"\n{' '.join(HydraConfig.get().overrides.task) or 'defaults'}")
+        try:
+            codes.append(action(config))
+        except UsageError as error:
+            # One configuration that cannot be must not cost the sweep the others.
+            codes.append(_complain(str(error)))
+
+    schemas.register()
+    # Hydra then hands errors on as exceptions instead of printing its own report of them.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv = [f"roofcast {verb}", *prepared(overrides)]
+    hydra.main(version_base="1.3", config_path="pkg://roofcast.conf", config_name=verb)(job)()
+    return max(codes, default=OK)
+
+
+def _complain(sentence: str) -> int:
+    print(f"roofcast: {sentence}", file=sys.stderr)
+    return USAGE
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  roofcast {verb:<{width}}  {what}" for verb, (_, what) in VERBS.items()]
+    return "\n".join(
+        [
+            "How fast would this transformer decode step run on that chip, and how sure are we?",
+            "",
+            *lines,
+            "",
+            "Every verb takes Hydra overrides: roofcast bench model=qwen3-0.6b context=8192",
+            "roofcast VERB --help lists the groups and every key.",
+        ]
+    )

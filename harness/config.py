@@ -1,0 +1,101 @@
+"""The schemas of every verb's configuration: what an override may name, and of which type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+from ..kernels.formats import format_named, format_names
+from ..kernels.op import op_names
+
+
+@dataclass
+class Timing:
+    """How long and how precisely to measure. See `harness.measure.rounds.Stopping`."""
+
+    precision: float = MISSING
+    budget_s: float = MISSING
+    min_samples: int = MISSING
+    max_samples: int = MISSING
+    residency: str = MISSING
+
+
+@dataclass
+class FormatChoice:
+    """Number formats of weights, KV cache and activations."""
+
+    weight: str = MISSING
+    kv: str = MISSING
+    activation: str = "f32"
+
+
+@dataclass
+class KernelChoice:
+    """Ops to measure."""
+
+    ops: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Question:
+    """What every verb that speaks of a decode step is asked about."""
+
+    model: dict[str, Any] = field(default_factory=dict)
+    format: FormatChoice = field(default_factory=FormatChoice)
+    device: Any = None
+    devices: int = 1
+    targets: list[str] = field(default_factory=list)
+    context: int = MISSING
+    sampling: str = "greedy"
+    results: str = MISSING
+    output: str | None = None
+
+
+@dataclass
+class Bench(Question):
+    """`roofcast bench`."""
+
+    kernel: KernelChoice = field(default_factory=KernelChoice)
+    timing: Timing = field(default_factory=Timing)
+    implementation: str = "default"
+    seed: int = 0
+    experiment: Any = None
+
+
+@dataclass
+class Table(Question):
+    """`roofcast table`."""
+
+    experiment: Any = None
+
+
+@dataclass
+class Doctor:
+    """`roofcast doctor`."""
+
+    results: str = MISSING
+
+
+def register() -> None:
+    """Makes the schemas and the groups that follow from the code known to Hydra.
+
+    Groups `kernel` and `format` have no files: an op's folder and a format's file are their entries, so that
+    adding one touches nothing else.
+    """
+    store = ConfigStore.instance()
+    for name, schema in (("bench", Bench), ("table", Table), ("doctor", Doctor)):
+        store.store(name=f"{name}_schema", node=schema)
+    for op in measured_ops():
+        store.store(group="kernel", name=op, node=KernelChoice(ops=[op]))
+    store.store(group="kernel", name="all", node=KernelChoice(ops=list(measured_ops())))
+    for name in format_names():
+        if format_named(name).holds_numbers:
+            store.store(group="format", name=name, node=FormatChoice(weight=name, kv=name))
+
+
+def measured_ops() -> tuple[str, ...]:
+    """Ops that a model's decode step may ask for; the ceiling probes are always measured."""
+    return tuple(name for name in op_names() if name not in ("stream", "peak"))

@@ -1,0 +1,1 @@
+"""How kernels are timed on this machine: prepared, interleaved with ceiling probes, judged calm or disturbed."""

@@ -1,0 +1,145 @@
+"""The machine's own limits, measured in JAX in the same process as the kernels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ...kernels import check
+from ...kernels.op import Workload, supported
+from ...kernels.peak import Peak
+from ...kernels.stream import Stream
+from ..host import Host
+from ..record import Ceilings
+from .prepare import CACHE_MULTIPLE, SAMPLE_S, compile_call
+
+ROUNDS = 7
+"""Interleaved samples per probe; the level is their 90th percentile."""
+DEFAULT_CACHE_BYTES = 32 * 2**20
+"""Last-level cache where the host does not tell: the largest that a core of a common server shares."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A ceiling that can be sampled at any moment.
+
+    Attributes:
+        name: of the ceiling.
+        rate: takes one sample; GB/s for a stream, GFLOP/s for arithmetic.
+    """
+
+    name: str
+    rate: Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The machine's ceilings, and the two probes that go on beside the kernels.
+
+    Attributes:
+        ceilings: every level measured.
+        read, multiply_add: the probes of memory and of arithmetic.
+    """
+
+    ceilings: Ceilings
+    read: Probe
+    multiply_add: Probe
+
+
+def measure_limits(
+    backend: str, cache_bytes: Mapping[str, int], formats: Sequence[str], progress: Callable[[], None] = lambda: None
+) -> Limits:
+    """Measures read, copy and triad from memory, read per cache level, arithmetic peaks and dispatch latency.
+
+    Args:
+        backend: JAX's name of it.
+        cache_bytes: size per level, smallest first, as all cores together see it.
+        formats: number formats to measure a matrix product in.
+        progress: called after each round.
+    """
+    last_level = max(cache_bytes.values(), default=DEFAULT_CACHE_BYTES)
+    far = CACHE_MULTIPLE * last_level // 4
+    workloads: dict[str, Workload] = {
+        "read": Stream(kind="read", elements=far),
+        "copy": Stream(kind="copy", elements=far // 2),
+        "triad": Stream(kind="triad", elements=far // 3),
+    }
+    for level, size in cache_bytes.items():
+        # Half a level, so that what else lives there does not push the buffer out.
+        elements = size // 2 // 4
+        workloads[level] = Stream(kind="read", elements=elements, repeats=max(1, far // elements))
+    workloads["multiply_add"] = Peak(kind="multiply_add", format="f32", size=4096, repeats=4096)
+    for name in formats:
+        workloads[f"matmul {name}"] = Peak(kind="matmul", format=name, size=1024, repeats=1)
+    probes = {name: _fastest(workload, backend) for name, workload in workloads.items()}
+    rates: dict[str, list[float]] = {name: [] for name in probes}
+    rng = np.random.default_rng(0)
+    for _ in range(ROUNDS):
+        for name in rng.permutation(list(probes)):
+            rates[name].append(probes[name].rate())
+        progress()
+    level = {name: float(np.quantile(samples, 0.9)) for name, samples in rates.items()}
+    return Limits(
+        Ceilings(
+            read_gbs=level["read"],
+            copy_gbs=level["copy"],
+            triad_gbs=level["triad"],
+            cache_read_gbs={name: level[name] for name in cache_bytes},
+            multiply_add_gflops=level["multiply_add"],
+            matmul_gflops={name: level[f"matmul {name}"] for name in formats},
+            dispatch_us=dispatch_s() * 1e6,
+        ),
+        probes["read"],
+        probes["multiply_add"],
+    )
+
+
+def dispatch_s() -> float:
+    """Median seconds of an empty compiled call, from Python and back."""
+    empty = jax.jit(lambda x: x + 1).lower(jnp.zeros(())).compile()
+    x = jnp.zeros(())
+    seconds = []
+    for _ in range(200):
+        start = time.perf_counter()
+        jax.block_until_ready(empty(x))
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds))
+
+
+def cache_levels(host: Host) -> dict[str, int]:
+    """Bytes per cache level as this process's cores together see it, smallest first."""
+    return dict(host.cache_bytes)
+
+
+def _fastest(workload: Workload, backend: str) -> Probe:
+    """A probe of the implementation that is fastest here: a ceiling is what the machine can, not what one code can."""
+    packed = check.draw(workload, seed=0)
+    cost = workload.cost()
+    work = cost.flops if workload.op == "peak" else cost.bytes
+    best: tuple[float, Probe] | None = None
+    for one, refusal in supported(workload, backend):
+        if refusal is not None:
+            continue
+        program = compile_call(workload, one, packed).program
+        operands = jax.tree.map(jnp.array, packed)
+
+        def seconds(calls: int, program=program, operands=operands) -> float:
+            start = time.perf_counter()
+            for _ in range(calls):
+                jax.block_until_ready(program(**operands))
+            return (time.perf_counter() - start) / calls
+
+        seconds(1)
+        once = min(seconds(1) for _ in range(3))
+        calls = max(1, round(SAMPLE_S / once))
+        if best is None or once < best[0]:
+            probe = Probe(workload.label, lambda seconds=seconds, calls=calls: work / seconds(calls) / 1e9)
+            best = (once, probe)
+    if best is None:
+        raise RuntimeError(f"no implementation of {workload.label} runs on {backend}")
+    return best[1]

@@ -1,0 +1,49 @@
+"""What a call cannot be faster than on this machine, and what binds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ...kernels.op import Cost
+
+Bound = Literal["memory", "compute", "latency"]
+
+IMPOSSIBLE = 1.10
+"""A sample this much faster than the floor at the fastest probe is no measurement: timers and probes err by less."""
+EXPLAINED = 0.2
+"""Below this share of its floor a kernel is bound by neither memory nor arithmetic but by what surrounds it."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The least time of a call on measured ceilings, in microseconds, by what sets it."""
+
+    memory_us: float
+    compute_us: float
+
+    @property
+    def us(self) -> float:
+        """The larger of the two."""
+        return max(self.memory_us, self.compute_us)
+
+    def bound(self, latency_us: float) -> Bound:
+        """What binds a call that took `latency_us`."""
+        if self.us < EXPLAINED * latency_us:
+            return "latency"
+        return "memory" if self.memory_us >= self.compute_us else "compute"
+
+
+def floor(cost: Cost, *, read_gbs: float, cache_gbs: float, peak_gflops: float) -> Floor:
+    """max(streamed bytes / read bandwidth, cached bytes / cache bandwidth, FLOPs / peak), the roofline's floor.
+
+    Williams, Waterman and Patterson, "Roofline", CACM 52(4), 2009, with one memory term per level.
+
+    Args:
+        read_gbs: read bandwidth of the level that streamed operands come from.
+        cache_gbs: bandwidth of the fastest level, for what stays in cache.
+        peak_gflops: arithmetic peak.
+    """
+    cached = cost.bytes - cost.streamed_bytes
+    memory_us = max(cost.streamed_bytes / read_gbs, cached / cache_gbs) / 1e3
+    return Floor(memory_us, cost.flops / peak_gflops / 1e3)

@@ -1,0 +1,268 @@
+"""From a workload and an implementation to something that can be timed again and again.
+
+A decode step finds its weights and its cache in memory and its activations in cache. So operands that stream
+are kept in several copies that together exceed the last-level cache and are used in turn (cold), while
+activations are shared by all calls. A kernel that is long against a dispatch is called directly; a short one
+is called many times inside one compiled loop, each call made to wait for the one before.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from ...kernels.op import Implementation, Workload
+
+Residency = Literal["cold", "warm"]
+
+CACHE_MULTIPLE = 4
+"""Rotated copies add up to this many last-level caches, so that a pseudo-LRU cache keeps next to nothing of them."""
+UNROLLED_COPIES = 64
+"""Most copies that are separate arguments of a loop; more make compile time grow without making weights colder."""
+STACKED_BYTES = 256 * 1024
+"""Operands up to this size are stacked and sliced in the loop: the slice copies little and stays in cache."""
+DIRECT_DISPATCHES = 50
+"""A kernel at least this many dispatches long is called directly: dispatch is then under 2 % of its time."""
+SAMPLE_S = 2e-3
+"""Calls are batched until a sample lasts this long: far above the timer's resolution, short against drift."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A lowered and compiled program with how long that took.
+
+    Attributes:
+        program: the compiled executable.
+        lower_s, compile_s: seconds of tracing and lowering, and of compiling.
+    """
+
+    program: Any
+    lower_s: float
+    compile_s: float
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel that is ready to be timed.
+
+    Attributes:
+        workload, implementation: what is computed, and by which code.
+        compiled: one call, ahead of time; its analyses are XLA's word on the cost.
+        method: how a sample is taken, in words.
+        residency: `cold` if streamed operands exceed the last-level cache between uses.
+        pool_bytes: bytes of all rotated copies.
+        calls_per_sample: kernel calls in one sample.
+        sample: runs one sample to completion and returns seconds per call.
+    """
+
+    workload: Workload
+    implementation: Implementation
+    compiled: Compiled
+    method: str
+    residency: Residency
+    pool_bytes: float
+    calls_per_sample: int
+    sample: Callable[[], float]
+
+
+def compile_call(workload: Workload, one: Implementation, packed: Mapping[str, Any]) -> Compiled:
+    """Lowers and compiles a single call of an implementation on such operands, donating what the op donates."""
+    start = time.perf_counter()
+    call = jax.jit(functools.partial(one.function, workload), donate_argnames=workload.donated)
+    lowered = call.lower(**jax.tree.map(_spec, dict(packed)))
+    lowered_at = time.perf_counter()
+    program = lowered.compile()
+    return Compiled(program, lowered_at - start, time.perf_counter() - lowered_at)
+
+
+def outputs(workload: Workload, compiled: Compiled, packed: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The results of one call as NumPy arrays, in the op's order."""
+    results = compiled.program(**jax.tree.map(jnp.array, dict(packed)))
+    return tuple(jax.device_get(results if isinstance(results, tuple) else (results,)))
+
+
+def prepare(
+    workload: Workload,
+    one: Implementation,
+    compiled: Compiled,
+    packed: Mapping[str, Any],
+    *,
+    residency: Residency,
+    cache_bytes: float,
+    dispatch_s: float,
+) -> Kernel:
+    """Makes a kernel ready: decides copies and method, and runs it once so that nothing is first in a sample.
+
+    Args:
+        packed: operands as `kernels.check.draw` makes them.
+        residency: `cold` rotates copies of what streams, `warm` uses one copy.
+        cache_bytes: the last-level cache.
+        dispatch_s: seconds that an empty call takes.
+    """
+    tensors = workload.operands()
+    streamed = {name: value for name, value in packed.items() if tensors[name].role in ("weight", "kv")}
+    hot = {name: jnp.array(value) for name, value in packed.items() if name not in streamed}
+    # A gathered row is cold in any table beyond the cache, and the row changes from call to call.
+    resident = sum(tensors[name].nbytes for name in streamed)
+    copies = 1
+    if residency == "cold" and streamed and not workload.donated:
+        copies = max(1, math.ceil(CACHE_MULTIPLE * cache_bytes / max(1.0, resident)))
+    first = jax.tree.map(jnp.array, streamed)
+    once_s = _seconds_of_one(workload, compiled, first, hot)
+
+    if once_s >= DIRECT_DISPATCHES * dispatch_s:
+        pool = [first, *(jax.tree.map(jnp.copy, first) for _ in range(copies - 1))]
+        sample, calls = _direct(workload, compiled, pool, hot, once_s)
+        method = f"direct calls over {len(pool)} copies" if len(pool) > 1 else "direct calls"
+        held = len(pool)
+    else:
+        stacked = resident <= STACKED_BYTES
+        held = copies if stacked else min(copies, UNROLLED_COPIES)
+        sample, calls = _looped(workload, one, first, hot, held, stacked=stacked, dispatch_s=dispatch_s)
+        method = f"compiled loop of {calls} calls over {held} copies" if held > 1 else f"compiled loop of {calls} calls"
+    is_cold = not streamed or held * resident >= 2 * cache_bytes
+    return Kernel(
+        workload, one, compiled, method, "cold" if is_cold and residency == "cold" else "warm", held * resident, calls, sample
+    )
+
+
+def _spec(array: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype)
+
+
+def _seconds_of_one(workload: Workload, compiled: Compiled, streamed: Mapping[str, Any], hot: Mapping[str, Any]) -> float:
+    """The shorter of two calls after a first one, on copies of what is donated."""
+    seconds = []
+    for _ in range(3):
+        mine = {name: jax.tree.map(jnp.copy, value) if name in workload.donated else value for name, value in streamed.items()}
+        jax.block_until_ready(mine)
+        start = time.perf_counter()
+        jax.block_until_ready(compiled.program(**mine, **hot))
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
+
+
+def _direct(
+    workload: Workload, compiled: Compiled, pool: list[dict[str, Any]], hot: Mapping[str, Any], once_s: float
+) -> tuple[Callable[[], float], int]:
+    """Blocked calls of the compiled kernel, each on the next copy; donated results become the next operands."""
+    calls = max(1, math.ceil(SAMPLE_S / once_s))
+    donated = [name for name in workload.results() if name in workload.donated]
+    position = 0
+
+    def sample() -> float:
+        nonlocal position
+        start = time.perf_counter()
+        for _ in range(calls):
+            operands = pool[position]
+            results = jax.block_until_ready(compiled.program(**operands, **hot))
+            if donated:
+                operands.update(zip(donated, results if isinstance(results, tuple) else (results,), strict=False))
+            position = (position + 1) % len(pool)
+        return (time.perf_counter() - start) / calls
+
+    return sample, calls
+
+
+def _looped(
+    workload: Workload,
+    one: Implementation,
+    first: dict[str, Any],
+    hot: dict[str, Any],
+    copies: int,
+    *,
+    stacked: bool,
+    dispatch_s: float,
+) -> tuple[Callable[[], float], int]:
+    """A compiled loop over the copies, each call waiting for the one before, so that one dispatch pays for many calls."""
+    if stacked:
+        pool: Any = jax.tree.map(lambda leaf: jnp.broadcast_to(_bits(leaf), (copies, *leaf.shape)).copy(), first)
+    else:
+        pool = [first, *(jax.tree.map(jnp.copy, first) for _ in range(copies - 1))]
+    carried = {name: first[name] for name in workload.donated if name in first}
+    if carried:
+        pool = [{name: value for name, value in first.items() if name not in carried}]
+    is_stacked = stacked and not carried
+    shapes = jax.eval_shape(functools.partial(one.function, workload), **first, **hot)
+    # Where buffers are handed on, they are the chain; elsewhere the results are.
+    results = jnp.zeros(()) if carried else jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    state: _State = (carried, hot, results)
+    loop = jax.jit(
+        functools.partial(_loop, workload, one, jax.tree.map(_spec, first) if is_stacked else None), donate_argnums=(1,)
+    )
+    program = loop.lower(*jax.tree.map(_spec, (pool, state)), jax.ShapeDtypeStruct((), jnp.int32)).compile()
+
+    def run(turns: int) -> float:
+        nonlocal state
+        start = time.perf_counter()
+        state = jax.block_until_ready(program(pool, state, jnp.int32(turns)))
+        return time.perf_counter() - start
+
+    turns = 1
+    wanted_s = max(SAMPLE_S, 2 * DIRECT_DISPATCHES * dispatch_s)
+    run(turns)
+    while (seconds := min(run(turns), run(turns))) < wanted_s:
+        turns = math.ceil(turns * min(8.0, max(1.5, 1.2 * wanted_s / seconds)))
+    calls = turns * (1 if is_stacked else len(pool))
+    return lambda: run(turns) / calls, calls
+
+
+_State = tuple[dict[str, Any], dict[str, Any], Any]
+"""What a loop hands from call to call: donated operands, activations, and the last results."""
+
+
+def _loop(workload: Workload, one: Implementation, like: Any, pool: Any, state: _State, turns: Any) -> _State:
+    """`turns` turns of the loop. `like` holds the dtypes of one copy where the copies are stacked, else None."""
+    donated = [name for name in workload.results() if name in state[0]]
+
+    def call(number: Any, cold: dict[str, Any], state: _State) -> _State:
+        carried, hot, results = state
+        hot = {name: _after(results, number, value) for name, value in hot.items()}
+        inputs = dict(hot)
+        for name, tensor in workload.operands().items():
+            if tensor.role == "index":
+                # A large odd stride visits rows all over the table, as tokens do.
+                inputs[name] = (hot[name] + number * 40503) % tensor.below
+        results = one.function(workload, **cold, **carried, **inputs)
+        if donated:
+            carried = dict(zip(donated, results if isinstance(results, tuple) else (results,), strict=False))
+            results = jnp.zeros(())
+        return carried, hot, results
+
+    def turn(number: Any, state: _State) -> _State:
+        if like is not None:
+            copies = jax.tree.leaves(pool)[0].shape[0]
+            slices = jax.tree.map(lambda leaf: lax.dynamic_index_in_dim(leaf, number % copies, keepdims=False), pool)
+            return call(number, jax.tree.map(lambda leaf, like: leaf.view(like.dtype), slices, like), state)
+        for place, cold in enumerate(pool):
+            state = call(number * len(pool) + place, cold, state)
+        return state
+
+    return lax.fori_loop(0, turns, turn, state)
+
+
+def _bits(leaf: Any) -> Any:
+    """The same bytes as unsigned integers: XLA:CPU would widen a whole stack of 16-bit floats to slice one of them."""
+    return leaf.view(f"uint{8 * leaf.dtype.itemsize}")
+
+
+def _after(results: Any, number: Any, value: Any) -> Any:
+    """The same input, but known only once the results before are: one element is rewritten with itself plus 0 times a result.
+
+    XLA removes an optimization barrier on CPU and hoists the call; a data dependence through floating-point
+    arithmetic it must keep, since 0 times a result may be NaN.
+    """
+    nothing = (0 * jax.tree.leaves(results)[-1].ravel()[0]).astype(value.dtype)
+    if value.ndim == 0:
+        return value + nothing
+    flat = value.ravel()
+    place = number % flat.size
+    return lax.dynamic_update_index_in_dim(flat, flat[place] + nothing, place, 0).reshape(value.shape)

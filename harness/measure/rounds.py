@@ -1,0 +1,126 @@
+"""Kernels and ceiling probes interleaved in random order until each kernel's ratio is known well enough.
+
+The speed of a shared machine drifts by a factor of two in seconds, so a time means nothing alone. Every sample
+of a kernel lies between two samples of each probe, and what is estimated is the ratio between them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .statistics import calm, calm_level, median_interval
+
+CALM_TOLERANCE = 0.15
+"""A probe this far under its calm level says that the machine was not ours; the drift of a quiet host stays within."""
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """When a kernel has been sampled enough.
+
+    Attributes:
+        precision: wanted half-width of the interval of the median ratio, relative to it.
+        min_samples, max_samples: calm samples that are at least, all samples that are at most taken.
+        budget_s: seconds for all kernels together.
+    """
+
+    precision: float
+    min_samples: int
+    max_samples: int
+    budget_s: float
+
+
+@dataclass
+class Series:
+    """All samples of one kernel in order, each with the rates of the probes around it.
+
+    Attributes:
+        seconds: time per call.
+        rates: per sample and probe, the mean rate of the probe just before and just after; in the probe's own unit.
+        worst: per sample and probe, the lesser of the two.
+        stop_reason: why sampling ended.
+    """
+
+    seconds: list[float] = field(default_factory=list)
+    rates: list[list[float]] = field(default_factory=list)
+    worst: list[list[float]] = field(default_factory=list)
+    stop_reason: str = ""
+
+
+def measure(
+    kernels: Mapping[str, Callable[[], float]],
+    probes: Sequence[Callable[[], float]],
+    stopping: Stopping,
+    *,
+    usual: Sequence[float | None],
+    seed: int,
+    progress: Callable[[str, int, int], None] = lambda name, done, total: None,
+) -> dict[str, Series]:
+    """Samples every kernel, in rounds of random order, until each meets the criterion or the budget is spent.
+
+    Args:
+        kernels: name -> one sample, in seconds per call.
+        probes: each takes one sample and returns a rate (larger is faster). The first is the one that ratios are
+            taken against.
+        usual: each probe's usual calm rate on this host, or None where there is no history.
+        progress: told the kernel, how many kernels are done, and how many there are.
+
+    Returns:
+        A series per kernel, nothing dropped.
+    """
+    rng = np.random.default_rng(seed)
+    series = {name: Series() for name in kernels}
+    active = list(kernels)
+    deadline = time.perf_counter() + stopping.budget_s
+    before = [probe() for probe in probes]
+    seen = [before]
+    while active:
+        for name in rng.permutation(active):
+            seconds = kernels[name]()
+            after = [probe() for probe in probes]
+            seen.append(after)
+            one = series[name]
+            one.seconds.append(seconds)
+            one.rates.append([(x + y) / 2 for x, y in zip(before, after, strict=True)])
+            one.worst.append([min(pair) for pair in zip(before, after, strict=True)])
+            before = after
+            if time.perf_counter() > deadline:
+                break
+        levels = levels_of(seen, usual)
+        out_of_time = time.perf_counter() > deadline
+        for name in list(active):
+            series[name].stop_reason = _stop_reason(series[name], levels, stopping, out_of_time)
+            if series[name].stop_reason:
+                active.remove(name)
+                progress(name, len(kernels) - len(active), len(kernels))
+    return series
+
+
+def levels_of(seen: Sequence[Sequence[float]], usual: Sequence[float | None]) -> np.ndarray:
+    """Calm level of every probe from all its samples of the run."""
+    rates = np.asarray(seen)
+    return np.array([calm_level(rates[:, i], one) for i, one in enumerate(usual)])
+
+
+def calm_samples(series: Series, levels: np.ndarray) -> np.ndarray:
+    """Mask of the samples that no probe calls disturbed."""
+    return calm(np.asarray(series.worst), levels, CALM_TOLERANCE)
+
+
+def _stop_reason(series: Series, levels: np.ndarray, stopping: Stopping, out_of_time: bool) -> str:
+    count = len(series.seconds)
+    quiet = calm_samples(series, levels) if count else np.zeros(0, bool)
+    ratios = 1 / (np.asarray(series.seconds) * np.asarray(series.rates)[:, 0]) if count else np.zeros(0)
+    if quiet.sum() >= stopping.min_samples:
+        width = median_interval(ratios[quiet]).relative_half_width
+        if width <= stopping.precision:
+            return f"precision reached: +-{width:.1%} of {stopping.precision:.1%} after {quiet.sum()} calm samples"
+    if count >= stopping.max_samples:
+        return f"sample limit reached: {count} samples, {quiet.sum()} of them calm"
+    if out_of_time:
+        return f"time budget of {stopping.budget_s:g} s spent: {count} samples, {quiet.sum()} of them calm"
+    return ""

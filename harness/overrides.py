@@ -1,0 +1,90 @@
+"""Overrides as people type them: names in any spelling, files of one's own, and errors in one sentence."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from hydra.core.config_store import ConfigStore
+from hydra.errors import ConfigCompositionException, MissingConfigException
+from omegaconf.errors import OmegaConfBaseException, ValidationError
+
+from . import catalogue
+from .config import Bench, Doctor, Table
+from .errors import UsageError
+from .models import model_facts_from_hugging_face
+
+_CHOICE = re.compile(r"^(?P<group>model|device)=(?P<names>[\w./~ -]+(?:,[\w./~ -]+)*)$")
+_SCHEMAS = {"bench": Bench, "table": Table, "doctor": Doctor}
+
+
+def prepared(overrides: Sequence[str]) -> list[str]:
+    """Overrides with models and devices under the names that Hydra knows.
+
+    `model=FILE.json` is a Hugging Face configuration, `model=FILE.yaml` and `device=FILE.yaml` are files like
+    those in `conf/`; each becomes an entry of its group. Everything else is left to Hydra.
+
+    Raises:
+        UsageError: for a name that no file or alias has, or a file that cannot be read.
+    """
+    return [_prepared(one) for one in overrides]
+
+
+def _prepared(override: str) -> str:
+    match = _CHOICE.match(override)
+    if match is None or match["names"] in ("null", ""):
+        return override
+    names = [_entry(match["group"], name.strip()) for name in match["names"].split(",")]
+    return f"{match['group']}={','.join(names)}"
+
+
+def _entry(group: str, name: str) -> str:
+    path = Path(name).expanduser()
+    if path.suffix not in (".json", ".yaml", ".yml"):
+        return catalogue.resolve(group, name)
+    if path.suffix == ".json":
+        facts = model_facts_from_hugging_face(path)
+    else:
+        try:
+            facts = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise UsageError(f"{group} must name a readable YAML file; got {name!r}: {_one_line(error)}") from None
+    if not isinstance(facts, dict):
+        raise UsageError(f"{group} file must hold a mapping of fields; got {type(facts).__name__} in {name!r}")
+    # Hydra looks group entries up by name: a name with a slash or a dot would be a path.
+    entry = re.sub(r"[^A-Za-z0-9_-]", "-", f"{path.parent.name}-{path.stem}" if path.stem == "config" else path.stem)
+    ConfigStore.instance().store(group=group, name=entry, node={"name": entry} | facts)
+    return entry
+
+
+def explain(error: Exception, verb: str) -> str:
+    """One sentence for a person: which field, what it got, what it takes."""
+    if isinstance(error, UsageError):
+        return str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        return f"{group} must be one of {', '.join(error.options)}; got {name!r}"
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    if isinstance(cause, ValidationError):
+        wanted = re.search(r"Value '(.*)' of type '.*' could not be converted to (\w+)", str(cause))
+        if wanted and cause.full_key:
+            return f"{cause.full_key} must be of type {wanted[2].lower()}; got {wanted[1]!r}"
+    unknown = re.search(r"(?:Could not override|Key) '([^']+)'", str(error))
+    if isinstance(error, ConfigCompositionException) and unknown:
+        return _unknown_key(unknown[1], verb)
+    return _one_line(error)
+
+
+def _unknown_key(key: str, verb: str) -> str:
+    known = [*_SCHEMAS[verb].__dataclass_fields__, *(f"timing.{name}" for name in ("precision", "budget_s"))]
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(_SCHEMAS[verb].__dataclass_fields__)}"
+    return f"{key} is not a key of roofcast {verb}; {hint}"
+
+
+def _one_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "HYDRA_FULL_ERROR" not in line]
+    return "; ".join(lines) or type(error).__name__

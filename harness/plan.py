@@ -1,0 +1,84 @@
+"""Which kernels a command asks for: the question turned into a model, a step and a list of calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from ..kernels.formats import format_named, format_names
+from ..kernels.model import Formats, Step
+from ..kernels.op import Need, Workload
+from .devices import device_from, target
+from .envelope import Envelope
+from .errors import UsageError
+from .models import model_from
+from .workloads import decode_step
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a command is about.
+
+    Attributes:
+        step: the model at a context, in some formats.
+        needs: every call of the step, with its count.
+        targets: machines to carry it to, each with how many.
+    """
+
+    step: Step
+    needs: tuple[Need, ...]
+    targets: tuple[tuple[Envelope, int], ...]
+
+    @property
+    def caveat(self) -> str:
+        """What is odd about the question; empty where nothing is."""
+        model, context = self.step.model, self.step.context
+        if context <= model.max_context:
+            return ""
+        limit = f"the {model.max_context} that {model.name} was made for"
+        return f"context {context} is beyond {limit}: its kernels run, the model would not"
+
+    def calls(self, ops: Sequence[str]) -> dict[Workload, tuple[Need, ...]]:
+        """The distinct calls of some ops that a token makes, each with the needs that it meets, in step order."""
+        wanted = [need for need in self.needs if need.count and need.workload.op in ops]
+        return {need.workload: tuple(n for n in wanted if n.workload == need.workload) for need in wanted}
+
+
+def plan(config: DictConfig) -> Plan:
+    """Reads the question out of a composed configuration.
+
+    Raises:
+        UsageError: for a value that is out of range; names field, value and what is accepted.
+    """
+    facts: dict[str, Any] = OmegaConf.to_container(config.model, resolve=True)  # type: ignore[assignment]
+    model = model_from(facts, str(facts.get("name", "model")))
+    formats = Formats(**{role: _format(role, config.format[role]) for role in ("weight", "kv", "activation")})
+    step = Step(model=model, context=config.context, formats=formats, sampling=_sampling(config.sampling))
+    return Plan(step, decode_step(step), _targets(config))
+
+
+def chosen(field: str, value: Any, accepted: Sequence[str]) -> str:
+    """The value, if it is one of those accepted; otherwise a UsageError that names them."""
+    if value not in accepted:
+        raise UsageError(f"{field} must be one of {', '.join(accepted)}; got {value!r}")
+    return value
+
+
+def _format(role: str, name: str) -> str:
+    return chosen(f"format.{role}", name, [one for one in format_names() if format_named(one).holds_numbers])
+
+
+def _sampling(name: str) -> Any:
+    return chosen("sampling", name, ("greedy", "top_k", "top_p"))
+
+
+def _targets(config: DictConfig) -> tuple[tuple[Envelope, int], ...]:
+    if config.devices < 1:
+        raise UsageError(f"devices must be a whole number from 1; got {config.devices}")
+    if config.device is None:
+        return tuple(target(text) for text in config.targets)
+    facts: dict[str, Any] = OmegaConf.to_container(config.device, resolve=True)  # type: ignore[assignment]
+    return ((device_from(facts, str(facts.get("name", "device"))), config.devices),)

@@ -1,0 +1,67 @@
+"""The kernels of a step on this machine's roofline, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..record import Measurement
+from .figures import figure, percent, span
+from .table import Column, Table
+
+_COLUMNS = [
+    Column("role", text=True),
+    Column("kernel", text=True),
+    Column("code", text=True),
+    Column("per token"),
+    Column("latency", "us"),
+    Column("rate", "GB/s"),
+    Column("intensity", "FLOP/B"),
+    Column("floor", "us"),
+    Column("of ceiling"),
+    Column("95 %"),
+    Column("bound", text=True),
+]
+
+
+def roofline_table(records: Sequence[Measurement]) -> Table:
+    """One line per measurement, in step order; what has no time says why."""
+    first = records[0].subject
+    title = f"Kernels of {first.model} at context {first.context}: {first.weight_format} weights, {first.kv_format} KV cache"
+    return Table(title, _COLUMNS, [_row(record) for record in records], _notes(records))
+
+
+def _row(record: Measurement) -> list[str]:
+    subject, work, statistics = record.subject, record.work, record.statistics
+    moved = work.bytes_read + work.bytes_written
+    head = [subject.role, subject.label, subject.implementation, str(subject.count_per_token)]
+    intensity = figure(work.flops / moved) if moved else "-"
+    if statistics is None:
+        return [*head, "-", "-", intensity, "-", "-", "-", record.outcome.status]
+    return [
+        *head,
+        figure(statistics.latency_us),
+        figure(statistics.bandwidth_gbs),
+        intensity,
+        figure(statistics.floor_us),
+        percent(statistics.fraction_of_ceiling),
+        span(statistics.fraction_low, statistics.fraction_high),
+        statistics.bound,
+    ]
+
+
+def _notes(records: Sequence[Measurement]) -> list[str]:
+    notes = ["of ceiling: floor over time, each sample paired with the probes beside it; weights and KV cache cold."]
+    if any(record.timing is not None and record.timing.residency == "warm" for record in records):
+        warm = [record.subject.label for record in records if record.timing is not None and record.timing.residency == "warm"]
+        notes.append(f"warm, their operands may be in cache: {', '.join(warm)}.")
+    for record in records:
+        if record.outcome.reason:
+            notes.append(f"{record.subject.label} ({record.subject.implementation}): {record.outcome.reason}.")
+        if record.statistics is not None and record.statistics.disturbance:
+            share = percent(record.statistics.disturbance)
+            notes.append(f"{record.subject.label}: disturbed, {share} of the machine was gone; {_stop(record)}.")
+    return notes
+
+
+def _stop(record: Measurement) -> str:
+    return record.timing.stop_reason if record.timing else ""

@@ -1,0 +1,17 @@
+"""Everything that one run, or what the store keeps of it, has to say: three tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..plan import Plan
+from ..record import Measurement
+from .ceilings import ceilings_table
+from .roofline import roofline_table
+from .table import Table
+from .throughput import throughput_table
+
+
+def summary(records: Sequence[Measurement], asked: Plan) -> list[Table]:
+    """Ceilings, kernels and throughput of a step's records, which are not empty."""
+    return [ceilings_table(records[0]), roofline_table(records), throughput_table(records, asked)]

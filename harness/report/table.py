@@ -1,0 +1,112 @@
+"""One table, three renderings: terminal, Markdown, CSV. Rich draws it; this says what is in it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from ..errors import UsageError
+
+_SUFFIXES = (".md", ".csv")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's heading, its unit, and whether it holds text (left) or figures (right)."""
+
+    name: str
+    unit: str = ""
+    text: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells that are already words: the same in every rendering.
+
+    Attributes:
+        title: what the table shows.
+        columns: headings.
+        rows: one cell per column.
+        notes: sentences below it.
+    """
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = field(default_factory=tuple)
+
+
+def show(table: Table, file: IO[str] | None = None) -> None:
+    """Prints to a terminal, wrapping text columns to its width; to a pipe, as wide as it needs."""
+    console = Console(file=file, highlight=False, soft_wrap=False)
+    if not console.is_terminal:
+        console = Console(file=file, width=200, highlight=False)
+    console.print()
+    console.print(_rich(table, box.SIMPLE_HEAD), markup=False)
+    for note in table.notes:
+        console.print(f"  {note}", markup=False)
+
+
+def write(tables: Sequence[Table], path: Path) -> None:
+    """Writes tables to `FILE.md`, or to `FILE.csv` with a title line above each.
+
+    Raises:
+        UsageError: if the ending is another, or the file cannot be written.
+    """
+    check_suffix(path)
+    text = "\n".join((_markdown if path.suffix == ".md" else _csv)(table) for table in tables)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"output must be a file that can be written; got {str(path)!r}: {error.strerror}") from None
+
+
+def check_suffix(path: Path) -> None:
+    """Raises UsageError unless the file's ending says a format that `write` knows."""
+    if path.suffix not in _SUFFIXES:
+        raise UsageError(f"output must be a file ending in {' or '.join(_SUFFIXES)}; got {str(path)!r}")
+
+
+def _rich(table: Table, style: box.Box) -> RichTable:
+    drawn = RichTable(
+        title=table.title, title_justify="left", title_style="bold", box=style, header_style="bold", pad_edge=False
+    )
+    for column in table.columns:
+        heading = f"{column.name}\n{column.unit}" if style is not box.MARKDOWN else _heading(column)
+        drawn.add_column(heading, justify="left" if column.text else "right", no_wrap=not column.text, overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*row)
+    return drawn
+
+
+def _markdown(table: Table) -> str:
+    text = io.StringIO()
+    console = Console(file=text, width=10_000, highlight=False)
+    untitled = _rich(Table("", table.columns, table.rows), box.MARKDOWN)
+    untitled.title = None
+    console.print(untitled, markup=False)
+    body = "\n".join(line.strip() for line in text.getvalue().splitlines() if line.strip())
+    notes = "".join(f"\n- {note}" for note in table.notes)
+    return f"### {table.title}\n\n{body}\n" + (f"{notes}\n" if notes else "")
+
+
+def _csv(table: Table) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([f"# {table.title}"])
+    writer.writerow([_heading(column) for column in table.columns])
+    writer.writerows(table.rows)
+    return text.getvalue()
+
+
+def _heading(column: Column) -> str:
+    return f"{column.name} ({column.unit})" if column.unit else column.name
