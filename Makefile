@@ -1,0 +1,83 @@
+# On a machine with Python 3.11 to 3.13 and make, `make bench` and `make test` do everything, each as the first command.
+# GNU make 3.81, which macOS ships, must understand this file.
+
+.DEFAULT_GOAL := help
+.PHONY: help bench test lint cuda clean lock
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# The lock holds every transitive dependency, so nothing is resolved; what has no wheel is built with the locked setuptools.
+INSTALL := $(PIP) install --no-deps --no-build-isolation
+
+help: ## list what there is to make
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1: /p' $(MAKEFILE_LIST) | while IFS=: read -r name what; do printf '  make %-6s %s\n' "$$name" "$$what"; done
+	@echo
+	@echo '  ARGS="..."  is passed on: make bench ARGS="model=qwen3-0.6b context=8192", make test ARGS="-k gemv"'
+	@echo '  PYTHON=...  sets .venv up with that Python: make test PYTHON=python3.12'
+
+bench: .venv/.run ## measure the kernels of a decode step here and carry them to other machines
+	@$(BIN)/roofcast bench $(ARGS)
+
+test: .venv/.dev ## run the tests
+	@$(BIN)/pytest $(ARGS)
+
+lint: .venv/.dev ## check formatting, style and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/pyright
+
+cuda: .venv/.run ## add JAX's CUDA 13 build to .venv
+	@$(INSTALL) --require-hashes -r requirements/cuda.txt
+
+clean: ## remove .venv, build outputs and caches; results/ stays
+	@rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .benchmarks
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- setting up: .venv/.python, .run and .dev each say that a stage is complete ---
+
+# A pyenv shim is on the path even where its Python is not, so each candidate has to run.
+CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
+USABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+VERSION := import sys; print("%d.%d" % sys.version_info[:2])
+
+ifdef PYTHON
+ifneq ($(shell { $(PYTHON) -c '$(VERSION)'; } 2>/dev/null),$(shell cat .venv/.python 2>/dev/null))
+.venv/.python: another-python
+.PHONY: help bench test lint cuda clean lock
+another-python:
+endif
+endif
+
+.venv/.python:
+	@for python in $(CANDIDATES); do \
+	  if "$$python" -c '$(USABLE)' >/dev/null 2>&1; then \
+	    echo "Setting up .venv with $$python: about 1.5 GB, a minute or so."; \
+	    "$$python" -m venv --clear .venv && "$$python" -c '$(VERSION)' > $@; \
+	    exit; \
+	  fi; \
+	done; \
+	echo "PYTHON must be a Python 3.11, 3.12 or 3.13 with its venv module (Debian: apt install python3-venv); tried $(CANDIDATES)." >&2; \
+	exit 1
+
+.venv/.run: .venv/.python requirements/build.txt requirements/run.txt pyproject.toml setup.py
+	@$(INSTALL) --require-hashes -r requirements/build.txt
+	@$(INSTALL) --require-hashes -r requirements/run.txt
+	@$(INSTALL) -e .
+	@touch $@
+
+.venv/.dev: .venv/.run requirements/dev.txt
+	@$(INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# --- the lock ---
+
+COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-annotate --custom-compile-command 'make lock'
+listed = $(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))$(1), sep="\n")'
+EXTRAS := ["project"]["optional-dependencies"]
+
+lock: .venv/.dev ## resolve requirements/*.txt anew from pyproject.toml
+	@$(call listed,["build-system"]["requires"]) | $(COMPILE) - -o requirements/build.txt
+	@$(COMPILE) pyproject.toml -o requirements/run.txt
+	@$(call listed,$(EXTRAS)["dev"]) | $(COMPILE) - -c requirements/build.txt -c requirements/run.txt -o requirements/dev.txt
+	@$(call listed,$(EXTRAS)["cuda"]) | $(COMPILE) - -c requirements/run.txt -o requirements/cuda.txt
