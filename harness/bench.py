@@ -15,11 +15,14 @@ from omegaconf import DictConfig, OmegaConf
 from ..kernels.op import Implementation, Need, Workload
 from . import host as hosts
 from .errors import UsageError
+from .figures import Compilation, Statistics, Timing, Work
+from .linux import memory_available
 from .measure import session
-from .measure.ceilings import DEFAULT_CACHE_BYTES, Limits, measure_limits
+from .measure.ceilings import Limits, measure_limits
 from .measure.rounds import Stopping
 from .plan import Plan, chosen, plan
-from .record import Compilation, Measurement, Outcome, Run, Statistics, Subject, Timing, Work, utc_now
+from .recall import usual
+from .record import Measurement, Outcome, Run, Subject, utc_now
 from .report.progress import Progress
 from .report.summary import summary
 from .report.table import check_suffix, show, write
@@ -27,6 +30,9 @@ from .store import Store
 
 MEASURED_FORMATS = ("f32", "bf16")
 """Formats whose matrix-product peak is probed: those that kernels compute in."""
+
+MANY_FILES = 256
+"""Runs whose files are merged into one: reading that many small files takes about a second."""
 
 
 def run(config: DictConfig) -> int:
@@ -39,7 +45,7 @@ def run(config: DictConfig) -> int:
         raise UsageError(f"kernel must be an op that {asked.step.model.name} calls; got {', '.join(config.kernel.ops)}")
     if config.output:
         check_suffix(Path(config.output))
-    store = Store(config.results)
+    store = Store(Path(config.results))
     store.check_writable()
     backend = jax.default_backend()
     here = hosts.fingerprint(backend=backend, device_kind=jax.devices()[0].device_kind)
@@ -49,24 +55,25 @@ def run(config: DictConfig) -> int:
         chosen_calls, passed_over = _implementations(calls, config.implementation, backend)
         progress("measuring this machine's ceilings", 0.0)
         limits = measure_limits(backend, here.cache_bytes, MEASURED_FORMATS)
-        usual = store.usual_probes(here.key)
+        before = usual(store, here.key)
         machine = session.Machine(
             backend=backend,
-            cache_bytes=max(here.cache_bytes.values(), default=DEFAULT_CACHE_BYTES),
-            free_bytes=psutil.virtual_memory().available,
+            cache_bytes=here.last_level_cache_bytes,
+            free_bytes=memory_available(Path("/")) or psutil.virtual_memory().available,
             limits=limits,
-            usual_read_gbs=usual.get("read_gbs"),
-            usual_multiply_add_gflops=usual.get("multiply_add_gflops"),
+            usual_read_gbs=before.read_gbs,
+            usual_multiply_add_gflops=before.multiply_add_gflops,
         )
         to_record = _recorder(asked, calls, this_run, here, limits)
         records = [to_record(result) for result in passed_over]
         for result in session.run(chosen_calls, machine, stopping, residency=residency, seed=config.seed, progress=progress):
             records.append(to_record(result))
     path = store.append(records)
+    store.compact(at_least=MANY_FILES)
     shown = summary(records, asked)
     for table in shown:
         show(table)
-    print(f"\n  {len(records)} measurements kept in {path}")
+    print(f"\n  {len(records)} measurements kept in {path.parent if path else config.results}")
     if config.output:
         write(shown, Path(config.output))
     return int(any(record.outcome.status in ("wrong", "refused", "failed") for record in records))
@@ -160,7 +167,7 @@ def _statistics(result: session.Result) -> Statistics | None:
         bound=timed.bound,
         floor_us=timed.floor_us,
         disturbance=timed.disturbance,
-        precision=timed.ratio.relative_half_width,
+        precision_reached=timed.ratio.relative_half_width,
     )
 
 

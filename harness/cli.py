@@ -9,13 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from . import config as schemas
 from .errors import UsageError
-from .overrides import explain, prepared
+from .overrides import check_keys, explain, prepared
 
 VERBS: Mapping[str, tuple[str, str]] = {
     "bench": (".bench", "measure the kernels of a decode step here and carry them to other machines"),
@@ -30,7 +29,14 @@ OK, FAILED, USAGE = 0, 1, 2
 
 def main() -> None:
     """Entry point of the console script."""
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output has gone: there is nobody left to tell, not even when Python flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = OK
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -43,36 +49,38 @@ def run(arguments: Sequence[str]) -> int:
         return _complain(f"the first word must be one of {', '.join(VERBS)}; got {verb!r}")
     try:
         return _hydra(verb, rest)
-    except (UsageError, HydraException, OmegaConfBaseException) as error:
-        return _complain(explain(error, verb))
     except KeyboardInterrupt:
         return _complain("stopped; what was finished is in the store")
-    except BrokenPipeError:
-        # The reader of our output has gone: there is nobody left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
 
 
 def _hydra(verb: str, overrides: Sequence[str]) -> int:
     codes: list[int] = []
+    is_running = False
     action: Callable[[DictConfig], int] = importlib.import_module(VERBS[verb][0], __package__).run
 
     def job(config: DictConfig) -> None:
-        if HydraConfig.get().mode is hydra.types.RunMode.RUN:
-            codes.append(action(config))
-            return
-        print(f"\n{' '.join(HydraConfig.get().overrides.task) or 'defaults'}")
+        nonlocal is_running
+        is_running = True
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            print(f"\n{' '.join(HydraConfig.get().overrides.task) or 'defaults'}")
         try:
+            check_keys(config, verb)
             codes.append(action(config))
         except UsageError as error:
-            # One configuration that cannot be must not cost the sweep the others.
+            # One configuration that cannot be must not cost a sweep the others.
             codes.append(_complain(str(error)))
 
     schemas.register()
     # Hydra then hands errors on as exceptions instead of printing its own report of them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = [f"roofcast {verb}", *prepared(overrides)]
-    hydra.main(version_base="1.3", config_path="pkg://roofcast.conf", config_name=verb)(job)()
+    try:
+        sys.argv = [f"roofcast {verb}", *prepared(overrides)]
+        hydra.main(version_base="1.3", config_path="pkg://roofcast.conf", config_name=verb)(job)()
+    except Exception as error:
+        # Hydra's parser and composer raise whatever they meet; what comes before the first job is about the command line.
+        if is_running or isinstance(error, BrokenPipeError):
+            raise
+        return _complain(explain(error, verb))
     return max(codes, default=OK)
 
 

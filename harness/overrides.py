@@ -9,11 +9,12 @@ from pathlib import Path
 
 import yaml
 from hydra.core.config_store import ConfigStore
-from hydra.errors import ConfigCompositionException, MissingConfigException
-from omegaconf.errors import OmegaConfBaseException, ValidationError
+from hydra.errors import MissingConfigException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from . import catalogue
-from .config import Bench, Doctor, Table
+from .config import Bench, Doctor, FormatChoice, Table, Timing
 from .errors import UsageError
 from .models import model_facts_from_hugging_face
 
@@ -35,7 +36,7 @@ def prepared(overrides: Sequence[str]) -> list[str]:
 
 def _prepared(override: str) -> str:
     match = _CHOICE.match(override)
-    if match is None or match["names"] in ("null", ""):
+    if match is None or (match["group"], match["names"]) == ("device", "null"):
         return override
     names = [_entry(match["group"], name.strip()) for name in match["names"].split(",")]
     return f"{match['group']}={','.join(names)}"
@@ -60,6 +61,13 @@ def _entry(group: str, name: str) -> str:
     return entry
 
 
+def check_keys(config: DictConfig, verb: str) -> None:
+    """Raises UsageError for a key that `+key=value` added and that the verb does not know."""
+    for key in map(str, config):
+        if key not in _keys(verb):
+            raise UsageError(_unknown_key(key, verb))
+
+
 def explain(error: Exception, verb: str) -> str:
     """One sentence for a person: which field, what it got, what it takes."""
     if isinstance(error, UsageError):
@@ -67,24 +75,41 @@ def explain(error: Exception, verb: str) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return f"{group} must be one of {', '.join(error.options)}; got {name!r}"
+    text = _one_line(error)
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-    if isinstance(cause, ValidationError):
-        wanted = re.search(r"Value '(.*)' of type '.*' could not be converted to (\w+)", str(cause))
-        if wanted and cause.full_key:
-            return f"{cause.full_key} must be of type {wanted[2].lower()}; got {wanted[1]!r}"
-    unknown = re.search(r"(?:Could not override|Key) '([^']+)'", str(error))
-    if isinstance(error, ConfigCompositionException) and unknown:
+    for pattern, sentence in _SENTENCES:
+        if found := re.search(pattern, f"{text}; {_one_line(cause)}; {getattr(cause, 'full_key', '')}"):
+            return sentence.format(*found.groups())
+    if unknown := re.search(r"(?:Could not override|Key) '([^']+)'", text):
         return _unknown_key(unknown[1], verb)
-    return _one_line(error)
+    return text
+
+
+_SENTENCES = (
+    (r"Value '(.*)' of type '.*' could not be converted to (\w+).*; (\S+)$", "{2} must be of type {1}; got '{0}'"),
+    (r"non-optional.*; (\S+)$", "{0} must have a value; got null"),
+    (r"is not Optional.*; (\S+)$", "{0} must have a value; got null"),
+    (r"Ambiguous value for argument '([^=]*)=([^']*)'", "{0} must be one value, or a sweep over {1} with -m"),
+    (r"Config group override must be a string", "a group must be given the name of one entry; got null"),
+    (r"Could not load '(\w+)/([^']*)'", "{0} must be the name of one entry; got '{1}'"),
+    (r"Error parsing override '([^']*)'", "overrides must have the form key=value; got '{0}'"),
+)
+"""What Hydra and OmegaConf say, and how to say it in one sentence."""
+
+
+def _keys(verb: str) -> tuple[str, ...]:
+    return tuple(_SCHEMAS[verb].__dataclass_fields__)
 
 
 def _unknown_key(key: str, verb: str) -> str:
-    known = [*_SCHEMAS[verb].__dataclass_fields__, *(f"timing.{name}" for name in ("precision", "budget_s"))]
+    parts = {"timing": Timing, "format": FormatChoice}
+    known = [*_keys(verb), *(f"{name}.{one}" for name, part in parts.items() for one in part.__dataclass_fields__)]
     near = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(_SCHEMAS[verb].__dataclass_fields__)}"
-    return f"{key} is not a key of roofcast {verb}; {hint}"
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(_keys(verb))}"
+    return f"{key or 'an empty key'} is not a key of roofcast {verb}; {hint}"
 
 
 def _one_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "HYDRA_FULL_ERROR" not in line]
-    return "; ".join(lines) or type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    kept = [line for line in lines if not re.match(r"Config search path|provider=|Set the environment|See https", line)]
+    return "; ".join(kept) or type(error).__name__

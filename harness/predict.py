@@ -139,7 +139,7 @@ def _with_serial_terms(
     point = sum(parts.values())
     compute = floor - memory
     bound: Bound = "latency" if point - floor > floor else "memory" if memory >= compute else "compute"
-    return _with(
+    return replace(
         blank,
         tpot_low_us=min(low, point),
         tpot_us=point,

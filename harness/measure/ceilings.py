@@ -14,14 +14,12 @@ from ...kernels import check
 from ...kernels.op import Workload, supported
 from ...kernels.peak import Peak
 from ...kernels.stream import Stream
-from ..host import Host
-from ..record import Ceilings
+from ..figures import Ceilings
+from ..host import DEFAULT_CACHE_BYTES
 from .prepare import CACHE_MULTIPLE, SAMPLE_S, compile_call
 
 ROUNDS = 7
 """Interleaved samples per probe; the level is their 90th percentile."""
-DEFAULT_CACHE_BYTES = 32 * 2**20
-"""Last-level cache where the host does not tell: the largest that a core of a common server shares."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +107,6 @@ def dispatch_s() -> float:
         jax.block_until_ready(empty(x))
         seconds.append(time.perf_counter() - start)
     return float(np.median(seconds))
-
-
-def cache_levels(host: Host) -> dict[str, int]:
-    """Bytes per cache level as this process's cores together see it, smallest first."""
-    return dict(host.cache_bytes)
 
 
 def _fastest(workload: Workload, backend: str) -> Probe:

@@ -67,8 +67,10 @@ def explain(
 ) -> str:
     """The reasons that apply, as sentences; empty where XLA's counts are within `WORTH_A_WORD` of the op's."""
     cost = workload.cost()
-    if moved is None or flops is None:
-        return "XLA gives no cost for this program."
+    if moved is None or flops is None or moved < 0 or flops < 0:
+        return (
+            "XLA gives no cost for this program: it cannot see into a custom call." if has_custom_call else "XLA gives no cost."
+        )
     if _close(moved, cost.bytes) and _close(flops, cost.flops):
         return ""
     reasons = []

@@ -11,8 +11,6 @@ Bound = Literal["memory", "compute", "latency"]
 
 IMPOSSIBLE = 1.10
 """A sample this much faster than the floor at the fastest probe is no measurement: timers and probes err by less."""
-EXPLAINED = 0.2
-"""Below this share of its floor a kernel is bound by neither memory nor arithmetic but by what surrounds it."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +25,9 @@ class Floor:
         """The larger of the two."""
         return max(self.memory_us, self.compute_us)
 
-    def bound(self, latency_us: float) -> Bound:
-        """What binds a call that took `latency_us`."""
-        if self.us < EXPLAINED * latency_us:
+    def bound(self, dispatch_us: float) -> Bound:
+        """What binds the call: memory or arithmetic, or latency where both take less than an empty call does."""
+        if self.us < dispatch_us:
             return "latency"
         return "memory" if self.memory_us >= self.compute_us else "compute"
 

@@ -31,6 +31,8 @@ STACKED_BYTES = 256 * 1024
 """Operands up to this size are stacked and sliced in the loop: the slice copies little and stays in cache."""
 DIRECT_DISPATCHES = 50
 """A kernel at least this many dispatches long is called directly: dispatch is then under 2 % of its time."""
+MOST_TURNS = 10**8
+"""A loop that is still too short then has lost its calls to the compiler; its samples will be refused as impossible."""
 SAMPLE_S = 2e-3
 """Calls are batched until a sample lasts this long: far above the timer's resolution, short against drift."""
 
@@ -124,7 +126,7 @@ def prepare(
         method = f"direct calls over {len(pool)} copies" if len(pool) > 1 else "direct calls"
         held = len(pool)
     else:
-        stacked = resident <= STACKED_BYTES
+        stacked = copies > 1 and resident <= STACKED_BYTES
         held = copies if stacked else min(copies, UNROLLED_COPIES)
         sample, calls = _looped(workload, one, first, hot, held, stacked=stacked, dispatch_s=dispatch_s)
         method = f"compiled loop of {calls} calls over {held} copies" if held > 1 else f"compiled loop of {calls} calls"
@@ -183,21 +185,18 @@ def _looped(
     dispatch_s: float,
 ) -> tuple[Callable[[], float], int]:
     """A compiled loop over the copies, each call waiting for the one before, so that one dispatch pays for many calls."""
+    carried = {name: first[name] for name in workload.donated if name in first}
     if stacked:
         pool: Any = jax.tree.map(lambda leaf: jnp.broadcast_to(_bits(leaf), (copies, *leaf.shape)).copy(), first)
     else:
-        pool = [first, *(jax.tree.map(jnp.copy, first) for _ in range(copies - 1))]
-    carried = {name: first[name] for name in workload.donated if name in first}
-    if carried:
-        pool = [{name: value for name, value in first.items() if name not in carried}]
-    is_stacked = stacked and not carried
+        kept = {name: value for name, value in first.items() if name not in carried}
+        pool = [kept, *(jax.tree.map(jnp.copy, kept) for _ in range(copies - 1))]
     shapes = jax.eval_shape(functools.partial(one.function, workload), **first, **hot)
     # Where buffers are handed on, they are the chain; elsewhere the results are.
     results = jnp.zeros(()) if carried else jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     state: _State = (carried, hot, results)
-    loop = jax.jit(
-        functools.partial(_loop, workload, one, jax.tree.map(_spec, first) if is_stacked else None), donate_argnums=(1,)
-    )
+    like = jax.tree.map(_spec, first) if stacked else None
+    loop = jax.jit(functools.partial(_loop, workload, one, like), donate_argnums=(1,))
     program = loop.lower(*jax.tree.map(_spec, (pool, state)), jax.ShapeDtypeStruct((), jnp.int32)).compile()
 
     def run(turns: int) -> float:
@@ -209,9 +208,9 @@ def _looped(
     turns = 1
     wanted_s = max(SAMPLE_S, 2 * DIRECT_DISPATCHES * dispatch_s)
     run(turns)
-    while (seconds := min(run(turns), run(turns))) < wanted_s:
+    while (seconds := min(run(turns), run(turns))) < wanted_s and turns < MOST_TURNS:
         turns = math.ceil(turns * min(8.0, max(1.5, 1.2 * wanted_s / seconds)))
-    calls = turns * (1 if is_stacked else len(pool))
+    calls = turns * (1 if stacked else len(pool))
     return lambda: run(turns) / calls, calls
 
 

@@ -209,7 +209,7 @@ def judged(result: Result, series: Series, limits: Limits, levels: np.ndarray, f
             latency_us,
             median_interval(ratio[used]),
             at_level.us,
-            at_level.bound(latency_us.point),
+            at_level.bound(limits.ceilings.dispatch_us),
             quiet,
             0.0 if enough else disturbance(np.asarray(series.worst), levels),
         ),

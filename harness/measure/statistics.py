@@ -62,7 +62,7 @@ def calm(
     rates: Float[np.ndarray, "samples probes"], levels: Float[np.ndarray, "probes"], tolerance: float
 ) -> Bool[np.ndarray, "samples"]:
     """Samples beside which every probe ran within `tolerance` of its calm level."""
-    return (rates >= (1 - tolerance) * levels).all(axis=1)
+    return np.all(rates >= (1 - tolerance) * levels, axis=1)
 
 
 def disturbance(rates: Float[np.ndarray, "samples probes"], levels: Float[np.ndarray, "probes"]) -> float:

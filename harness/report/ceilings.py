@@ -1,10 +1,11 @@
-"""This machine's own limits as a table."""
+"""The machine's own limits as a table."""
 
 from __future__ import annotations
 
-from ..record import Ceilings, Measurement
-from .figures import figure
+from ..figures import Ceilings
+from ..record import Measurement
 from .table import Column, Table
+from .words import figure
 
 
 def ceilings_table(record: Measurement) -> Table:

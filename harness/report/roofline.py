@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..record import Measurement
-from .figures import figure, percent, span
 from .table import Column, Table
+from .words import figure, percent, span
 
 _COLUMNS = [
     Column("role", text=True),

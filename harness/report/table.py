@@ -11,10 +11,13 @@ from typing import IO
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as RichTable
 
 from ..errors import UsageError
 
+PIPE_WIDTH = 200
+"""Columns that a table may take where there is no terminal to ask: logs scroll sideways, but not for ever."""
 _SUFFIXES = (".md", ".csv")
 
 
@@ -45,14 +48,16 @@ class Table:
 
 
 def show(table: Table, file: IO[str] | None = None) -> None:
-    """Prints to a terminal, wrapping text columns to its width; to a pipe, as wide as it needs."""
-    console = Console(file=file, highlight=False, soft_wrap=False)
-    if not console.is_terminal:
-        console = Console(file=file, width=200, highlight=False)
-    console.print()
-    console.print(_rich(table, box.SIMPLE_HEAD), markup=False)
+    """Prints to a terminal, folding text columns to its width; to anything else, as wide as `PIPE_WIDTH`."""
+    console = Console(file=file, highlight=False)
+    drawn = _rich(table, box.SIMPLE_HEAD)
+    if console.is_terminal:
+        console.print()
+        console.print(drawn)
+    else:
+        print("\n" + _plain(drawn, PIPE_WIDTH), file=file)
     for note in table.notes:
-        console.print(f"  {note}", markup=False)
+        console.print(f"  {note}", markup=False, soft_wrap=True)
 
 
 def write(tables: Sequence[Table], path: Path) -> None:
@@ -80,23 +85,27 @@ def _rich(table: Table, style: box.Box) -> RichTable:
     drawn = RichTable(
         title=table.title, title_justify="left", title_style="bold", box=style, header_style="bold", pad_edge=False
     )
+    has_units = style is not box.MARKDOWN and any(column.unit for column in table.columns)
     for column in table.columns:
-        heading = f"{column.name}\n{column.unit}" if style is not box.MARKDOWN else _heading(column)
+        heading = f"{column.name}\n{column.unit}" if has_units else _heading(column)
         drawn.add_column(heading, justify="left" if column.text else "right", no_wrap=not column.text, overflow="fold")
     for row in table.rows:
-        drawn.add_row(*row)
+        drawn.add_row(*map(escape, row))
     return drawn
 
 
 def _markdown(table: Table) -> str:
-    text = io.StringIO()
-    console = Console(file=text, width=10_000, highlight=False)
     untitled = _rich(Table("", table.columns, table.rows), box.MARKDOWN)
     untitled.title = None
-    console.print(untitled, markup=False)
-    body = "\n".join(line.strip() for line in text.getvalue().splitlines() if line.strip())
+    body = "\n".join(line for line in _plain(untitled, 10_000).splitlines() if line)
     notes = "".join(f"\n- {note}" for note in table.notes)
     return f"### {table.title}\n\n{body}\n" + (f"{notes}\n" if notes else "")
+
+
+def _plain(drawn: RichTable, width: int) -> str:
+    text = io.StringIO()
+    Console(file=text, width=width, highlight=False, color_system=None).print(drawn)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def _csv(table: Table) -> str:

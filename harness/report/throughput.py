@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...kernels.op import Workload
 from ..calibrate.evidence import best, evidence
 from ..plan import Plan
-from ..predict import Prediction, carried, measured_here
+from ..predict import Bound, Prediction, carried, measured_here
 from ..record import Measurement
-from .figures import figure
 from .table import Column, Table
+from .words import figure
 
 _COLUMNS = [
     Column("machine", text=True),
@@ -25,10 +26,12 @@ _COLUMNS = [
 
 
 def predictions(records: Sequence[Measurement], asked: Plan) -> list[Prediction]:
-    """This machine, then every target of the plan."""
+    """The step on this machine, then on every target of the plan."""
     measured = best(records)
     known = evidence(measured)
-    bounds = {workload: record.statistics.bound for workload, record in measured.items() if record.statistics}
+    bounds: dict[Workload, Bound] = {
+        workload: record.statistics.bound for workload, record in measured.items() if record.statistics
+    }
     capacity_gb = records[0].host.memory_bytes / 1e9 if records else None
     return [
         measured_here(asked.needs, known, bounds, capacity_gb),
@@ -42,8 +45,8 @@ def throughput_table(records: Sequence[Measurement], asked: Plan) -> Table:
     answers = predictions(records, asked)
     title = f"Decode of {step.model.name} at batch 1, context {step.context}, {step.formats.weight} weights"
     notes = [
-        "this machine: sum of the measured kernels. Others: t0 + bytes / (efficiency x bandwidth) with the efficiencies measured "
-        "here; low and high also span envelope scaling, sampling and peak against measured bandwidth.",
+        "this machine: sum of the measured kernels. Others: t0 + bytes / (efficiency x bandwidth), efficiencies measured here.",
+        "low and high span this rule, envelope scaling, the sampling intervals, and peak against measured bandwidth.",
         *([f"{asked.caveat}."] if asked.caveat else []),
         *dict.fromkeys(f"{answer.target}: {note}." for answer in answers for note in answer.notes),
     ]

@@ -9,5 +9,5 @@ def update(
 ) -> Float[np.ndarray, "kv_heads context head_dim"]:
     """The cache with row `position` of every head replaced."""
     cache = cache.copy()
-    cache[:, int(position)] = new
+    cache[:, position] = new
     return cache

@@ -49,17 +49,17 @@ class CacheUpdate(Workload):
         return replace(cost, reads=cost.reads | dict.fromkeys(self._caches(), 0.0))
 
     def reference(self, *, position: Any, **arrays: Any) -> tuple[Any, ...]:
-        return tuple(update(arrays[name], arrays[f"new_{name}"], position) for name in self._caches())
+        return tuple(update(arrays[name], arrays[f"new_{name}"], int(position)) for name in self._caches())
 
     @classmethod
     def needed_by(cls, step: Step) -> Iterable[Need]:
         model = step.model
         if model.family == "encoder":
             return
-        common = {"kv_format": step.formats.kv, "activation_format": step.formats.activation}
+        common: dict[str, Any] = {"kv_format": step.formats.kv, "activation_format": step.formats.activation}
         if model.latent is not None:
             width = model.latent.kv_lora + model.latent.qk_rope
-            shape = {"kv_heads": 1, "head_dim": width, "value_dim": 0}
+            shape: dict[str, Any] = {"kv_heads": 1, "head_dim": width, "value_dim": 0}
         else:
             shape = {"kv_heads": model.kv_heads, "head_dim": model.head_dim, "value_dim": model.head_dim}
         full = model.layers - model.windowed_layers

@@ -6,9 +6,9 @@ from jaxtyping import Float
 
 def row(table: Float[np.ndarray, "rows d"], index: int) -> Float[np.ndarray, "d"]:
     """Y = T[i]."""
-    return table[int(index)]
+    return table[index]
 
 
 def row_added(table: Float[np.ndarray, "rows d"], index: int, x: Float[np.ndarray, "d"]) -> Float[np.ndarray, "d"]:
     """Y = x + T[i]."""
-    return x + table[int(index)]
+    return x + table[index]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..formats import format_named
+import numpy as np
+
+from ..formats import format_named, rows
 from ..model import Step
 from ..op import Need, Tensor, Workload
 from .reference import row, row_added
@@ -40,7 +42,11 @@ class Embedding(Workload):
         return {"table": format_named(self.weight_format).nbytes((1, self.d))}
 
     def reference(self, *, table: Any, index: Any, x: Any = None) -> tuple[Any, ...]:
-        return (row_added(table, index, x) if self.add else row(table, index),)
+        return (row_added(table, int(index), x) if self.add else row(table, int(index)),)
+
+    def pieces(self, packed: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+        index = int(packed["index"])
+        yield {**packed, "table": rows(packed["table"], slice(index, index + 1)), "index": np.int32(0)}
 
     @classmethod
     def needed_by(cls, step: Step) -> Iterable[Need]:
@@ -54,5 +60,5 @@ class Embedding(Workload):
     @classmethod
     def examples(cls) -> Iterable[Embedding]:
         for weight in ("f32", "bf16"):
-            for rows, d, add in ((1, 1, False), (7, 13, True), (1000, 896, False), (2048, 768, True)):
-                yield cls(rows=rows, d=d, add=add, weight_format=weight)
+            for height, d, add in ((1, 1, False), (7, 13, True), (1000, 896, False), (2048, 768, True)):
+                yield cls(rows=height, d=d, add=add, weight_format=weight)

@@ -1,0 +1,53 @@
+"""What on this machine will spoil a measurement, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import psutil
+
+from . import linux, machine_checks, software_checks
+from .activity import watch
+from .finding import LEVELS, Finding, Level
+from .host import fingerprint
+
+__all__ = ["LEVELS", "Finding", "Level", "examine", "worst"]
+
+
+def examine(results: Path, *, with_jax: bool = False, watch_s: float = 0.5, root: Path = Path("/")) -> Iterator[Finding]:
+    """Every check's finding, in the order in which a person would want to read them.
+
+    Args:
+        results: folder that measurements are to be kept in.
+        with_jax: also start JAX and ask it, which takes seconds.
+        watch_s: seconds to watch what other processes do.
+        root: where /proc and /sys stand.
+    """
+    host = fingerprint(root=root)
+    memory = linux.meminfo(root)
+    activity = watch(watch_s)
+    yield machine_checks.other_work(host, activity)
+    yield machine_checks.stolen_time(activity)
+    yield machine_checks.virtual_machine(host)
+    yield machine_checks.affinity(host)
+    yield machine_checks.quota(host)
+    yield machine_checks.governor(host)
+    yield machine_checks.clock(linux.boost(root), linux.throttle_count(root))
+    yield machine_checks.cache_size(host)
+    yield machine_checks.memory(linux.memory_available(root) or psutil.virtual_memory().available)
+    yield machine_checks.swap(memory["SwapTotal"] - memory["SwapFree"] if "SwapFree" in memory else psutil.swap_memory().used)
+    yield machine_checks.large_pages(linux.large_pages(root))
+    source = linux.text(root, "sys/devices/system/clocksource/clocksource0/current_clocksource")
+    yield machine_checks.timer(machine_checks.timer_step_s(), source)
+    yield software_checks.jax_version(host.jax_version)
+    yield software_checks.numba()
+    yield from software_checks.environment(host.environment)
+    yield software_checks.results(results)
+    if with_jax and host.jax_version:
+        yield from software_checks.jax_runtime(root)
+
+
+def worst(findings: Iterable[Finding]) -> Level:
+    """The gravest level among findings; `ok` where there are none."""
+    return LEVELS[max((LEVELS.index(one.level) for one in findings), default=0)]

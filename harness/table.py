@@ -1,0 +1,35 @@
+"""`roofcast table`: the tables of what the store holds for a step. Imports no JAX."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from .errors import UsageError
+from .plan import plan
+from .recall import latest
+from .report.summary import summary
+from .report.table import check_suffix, show, write
+from .store import Store
+
+
+def run(config: DictConfig) -> int:
+    """Shows the newest measurements of the step. Returns 1 if some files of the store cannot be read."""
+    asked = plan(config)
+    if config.output:
+        check_suffix(Path(config.output))
+    report = latest(Store(Path(config.results)), asked.step)
+    if report.complaint:
+        print(f"roofcast: {report.complaint}", file=sys.stderr)
+    if not report.found:
+        formats = asked.step.formats
+        wanted = f"{asked.step.model.name} at context {asked.step.context}, {formats.weight} weights and {formats.kv} KV cache"
+        raise UsageError(f"results must hold measurements of {wanted}; {config.results!r} has none: run roofcast bench first")
+    tables = summary(report.found, asked)
+    for table in tables:
+        show(table)
+    if config.output:
+        write(tables, Path(config.output))
+    return int(bool(report.complaint))

@@ -1,0 +1,103 @@
+"""Steps on machines: sums, floors, refusals, all-reduces, serial layers."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from roofcast.harness.calibrate.efficiency import Evidence
+from roofcast.harness.devices import device_named
+from roofcast.harness.models import model_named
+from roofcast.harness.predict import carried, measured_here
+from roofcast.harness.workloads import decode_step, step_cost
+from roofcast.kernels.model import Step
+from roofcast.kernels.op import Workload
+
+READ_GBS = 20.0
+H100, WAFER = device_named("H100_SXM"), device_named("WSE-3_CS-3")
+
+
+def perfect(step: Step) -> dict[Workload, Evidence]:
+    """Evidence of kernels that run at their floor here, and take 1 us where nothing streams."""
+    found = {}
+    for need in decode_step(step):
+        time_us = max(1.0, need.workload.cost().streamed_bytes / READ_GBS / 1e3)
+        found[need.workload] = Evidence(need.workload, time_us, time_us, time_us, READ_GBS, 1e11)
+    return found
+
+
+def step_of(model: str, context: int = 2048) -> Step:
+    return Step(model_named(model), context)
+
+
+def test_this_machine_is_the_sum_of_its_kernels() -> None:
+    step = step_of("llama-3.2-1b")
+    needs, known = decode_step(step), perfect(step)
+    found = measured_here(needs, known, dict.fromkeys(known, "memory"), 24.0)
+    assert found.tpot_us == pytest.approx(sum(need.count * known[need.workload].latency_us for need in needs if need.count))
+    assert sum(found.parts_us.values()) == pytest.approx(found.tpot_us)
+    assert found.bound == "memory"
+    low, point, high = found.tokens_per_s
+    assert [low, point, high] == pytest.approx([1e6 / found.tpot_us] * 3)
+
+
+@pytest.mark.parametrize(
+    "model", ["llama-3.2-1b", "llama-3.1-8b", "mixtral-8x7b", "deepseek-v2-236b", "gemma-2-9b", "t5-large"]
+)
+@pytest.mark.parametrize("devices", [1, 8])
+def test_no_point_or_bound_beats_the_step_s_own_floor(model: str, devices: int) -> None:
+    step = step_of(model, 512)
+    needs = decode_step(step)
+    found = carried(needs, perfect(step), H100, devices, step.model.layers)
+    if found.refusal:
+        assert found.needed_gb > H100.capacity_gb * devices
+        return
+    floor_us = step_cost(needs).streamed_bytes / devices / H100.main.bandwidth_gbs.value / 1e3
+    assert floor_us <= found.tpot_low_us <= found.tpot_us <= found.tpot_high_us
+
+
+def test_what_does_not_fit_is_said_with_how_many_would() -> None:
+    step = step_of("gpt3-175b")
+    found = carried(decode_step(step), perfect(step), H100, 1, step.model.layers)
+    assert found.refusal == "does not fit: 358.8 GB in 80 GB; needs 5 devices"
+    assert not found.tpot_us
+    wafer = carried(decode_step(step), perfect(step), WAFER, 1, step.model.layers)
+    assert "needs 9 devices" in wafer.refusal
+
+
+def test_tensor_parallel_waits_for_two_all_reduces_a_layer() -> None:
+    step = step_of("llama-3.1-8b")
+    found = carried(decode_step(step), perfect(step), H100, 8, step.model.layers)
+    assert H100.allreduce_us is not None
+    assert found.parts_us["all-reduce"] == pytest.approx(2 * 32 * H100.allreduce_us.value)
+    assert found.notes
+
+
+def test_a_wafer_is_never_faster_than_its_layers() -> None:
+    step = step_of("llama-3.1-8b")
+    found = carried(decode_step(step), perfect(step), WAFER, 1, step.model.layers)
+    assert WAFER.layer_us is not None
+    assert found.tpot_us == pytest.approx(32 * WAFER.layer_us.value)
+    assert found.bound == "latency"
+    assert found.tokens_per_s[0] < 1800 < found.tokens_per_s[2]
+
+
+def test_several_of_a_machine_without_a_known_all_reduce_are_refused() -> None:
+    step = step_of("llama-3.2-1b")
+    alone = replace(H100, allreduce_us=None)
+    assert "no all-reduce latency" in carried(decode_step(step), perfect(step), alone, 2, 16).refusal
+
+
+def test_a_step_with_an_unmeasured_kernel_is_refused_by_name() -> None:
+    step = step_of("llama-3.2-1b")
+    needs = decode_step(step)
+    known = {workload: one for workload, one in perfect(step).items() if workload.op != "attention"}
+    assert carried(needs, known, H100, 1, 16).refusal == "not measured here: attention"
+    assert measured_here(needs, known, {}, 24.0).refusal == "not measured: attention"
+
+
+def test_predicting_imports_no_jax() -> None:
+    code = "import sys, roofcast.harness.predict, roofcast.harness.table; print('jax' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
