@@ -35,7 +35,7 @@ class Tensor:
         format: a name in `kernels.formats`.
         role: `weight` and `kv` stream from memory every token (cold), `activation` and `index` were just
             written by the previous kernel (hot).
-        below: for `index`, values are drawn from [0, below).
+        below: where it is positive, values are drawn from [0, below); an index always has one.
 
     """
 
@@ -109,8 +109,9 @@ class Workload(ABC):
     def flops(self) -> float:
         """Floating-point operations of one call; a multiply-add counts two."""
 
+    # `*_: Any, **operands: Any` is the signature that type checkers let a subclass narrow to its operands' names.
     @abstractmethod
-    def reference(self, **operands: Any) -> tuple[Any, ...]:
+    def reference(self, *_: Any, **operands: Any) -> tuple[Any, ...]:
         """The results in float64, from operands decoded to float64 (NumPy arrays or scalars)."""
 
     @classmethod
@@ -122,6 +123,13 @@ class Workload(ABC):
     @abstractmethod
     def examples(cls) -> Iterable[Workload]:
         """Small, odd and degenerate calls that every implementation must get right or refuse."""
+
+    def pieces(self, packed: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+        """Packed operands of smaller calls whose references, joined along the first axis, are this call's.
+
+        A float64 copy of the largest weights would not fit in memory, so ops that stream them give a part at a time.
+        """
+        yield packed
 
     def cost(self) -> Cost:
         """FLOPs, and bytes per tensor. Ops that touch only part of an operand override `touched`."""
@@ -187,6 +195,7 @@ class Implementation:
         backends: JAX backends it runs on.
         priority: the largest supported one is the backend's default.
         refuses: the reason why a workload cannot be computed, or None.
+        missing: what this machine lacks to run it at all, or None.
 
     """
 
@@ -196,6 +205,7 @@ class Implementation:
     backends: tuple[str, ...]
     priority: int
     refuses: Callable[[Workload], str | None]
+    missing: Callable[[], str | None] = lambda: None
 
 
 def implementation(
@@ -203,12 +213,13 @@ def implementation(
     backends: Iterable[str] = ("cpu", "gpu", "tpu"),
     priority: int = 0,
     refuses: Callable[[Any], str | None] = lambda workload: None,
+    missing: Callable[[], str | None] = lambda: None,
 ) -> Callable[[Callable[..., Any]], Implementation]:
     """Marks a function in an op's folder as an implementation of that op. See `Implementation`."""
 
     def mark(function: Callable[..., Any]) -> Implementation:
         folder, file = function.__module__.rsplit(".", 2)[-2:]
-        return Implementation(f"{file}.{function.__name__}", folder, function, tuple(backends), priority, refuses)
+        return Implementation(f"{file}.{function.__name__}", folder, function, tuple(backends), priority, refuses, missing)
 
     return mark
 
@@ -254,7 +265,7 @@ def supported(workload: Workload, backend: str) -> Iterator[tuple[Implementation
     """The op's implementations for a backend, best first, each with its reason to refuse this workload or None."""
     for one in implementations(workload.op):
         if backend in one.backends:
-            yield one, one.refuses(workload)
+            yield one, one.missing() or one.refuses(workload)
 
 
 def workload_from(op: str, axes: Mapping[str, Any]) -> Workload:

@@ -60,7 +60,7 @@ def carry(evidence: Evidence, efficiency: Efficiency, target: Envelope, *, share
     peak = target.peak_flops(format)
     memory_us = cost.streamed_bytes / target.main.bandwidth_gbs.value / 1e3
     floor_us = max(memory_us, cost.flops / peak * 1e6)
-    start_us = target.launch_us.value if target.launch_us else efficiency.start_us
+    start_us = _start_us(efficiency, target)
     bandwidths = (target.main.best_read_gbs, target.main.bandwidth_gbs.value)
     arithmetic_us = cost.flops / peak * 1e6
     estimates = [max(arithmetic_us, streamed_us(cost, efficiency, start_us=start_us, bandwidth_gbs=b)) for b in bandwidths]
@@ -76,6 +76,16 @@ def carry(evidence: Evidence, efficiency: Efficiency, target: Envelope, *, share
         estimates.append(max(carried, start_us))
     low, point, high = (max(floor_us, value) for value in (min(estimates), estimates[0], max(estimates)))
     return Carried(low, point, high, floor_us, memory_us)
+
+
+def _start_us(efficiency: Efficiency, target: Envelope) -> float:
+    """The target's own start-up time per kernel, or this machine's where none is known.
+
+    A published time per layer holds the start-up of the layer's kernels already.
+    """
+    if target.launch_us is not None:
+        return target.launch_us.value
+    return 0.0 if target.layer_us is not None else efficiency.start_us
 
 
 def compute_format(workload: Workload) -> str:

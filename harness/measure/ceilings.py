@@ -16,7 +16,7 @@ from ...kernels.peak import Peak
 from ...kernels.stream import Stream
 from ..figures import Ceilings
 from ..host import DEFAULT_CACHE_BYTES
-from .prepare import CACHE_MULTIPLE, SAMPLE_S, compile_call
+from .prepare import CACHE_MULTIPLE, compile_call, prepare
 
 ROUNDS = 7
 """Interleaved samples per probe; the level is their 90th percentile."""
@@ -114,25 +114,13 @@ def _fastest(workload: Workload, backend: str) -> Probe:
     packed = check.draw(workload, seed=0)
     cost = workload.cost()
     work = cost.flops if workload.op == "peak" else cost.bytes
-    best: tuple[float, Probe] | None = None
-    for one, refusal in supported(workload, backend):
-        if refusal is not None:
-            continue
-        program = compile_call(workload, one, packed).program
-        operands = jax.tree.map(jnp.array, packed)
-
-        def seconds(calls: int, program=program, operands=operands) -> float:
-            start = time.perf_counter()
-            for _ in range(calls):
-                jax.block_until_ready(program(**operands))
-            return (time.perf_counter() - start) / calls
-
-        seconds(1)
-        once = min(seconds(1) for _ in range(3))
-        calls = max(1, round(SAMPLE_S / once))
-        if best is None or once < best[0]:
-            probe = Probe(workload.label, lambda seconds=seconds, calls=calls: work / seconds(calls) / 1e9)
-            best = (once, probe)
-    if best is None:
+    kernels = [
+        # One warm copy: a stream's own size says which level it reads, and a product is to be found in cache.
+        prepare(workload, one, compile_call(workload, one, packed), packed, residency="warm", cache_bytes=0, dispatch_s=0)
+        for one, refusal in supported(workload, backend)
+        if refusal is None
+    ]
+    if not kernels:
         raise RuntimeError(f"no implementation of {workload.label} runs on {backend}")
-    return best[1]
+    fastest = min(kernels, key=lambda kernel: min(kernel.sample() for _ in range(3)))
+    return Probe(workload.label, lambda: work / fastest.sample() / 1e9)

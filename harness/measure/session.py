@@ -101,8 +101,9 @@ def chosen(workload: Workload, choice: str, backend: str) -> tuple[list[Implemen
     if choice == "all":
         return able, refused
     if choice == "default":
-        better = {one.name for one, _ in offered if able and one.priority > able[0].priority}
-        return able[:1], {name: reason for name, reason in refused.items() if name in better or not able}
+        # What the machine lacks is worth a word; what was made for other calls is not.
+        lacking = {one.name: reason for one, _ in offered if (reason := one.missing())}
+        return able[:1], lacking if able else refused
     named = [one for one in able if one.name == choice]
     missing = {} if named or choice in refused else {choice: f"{workload.op} has no implementation of that name on {backend}"}
     return named, missing | {name: reason for name, reason in refused.items() if name == choice}

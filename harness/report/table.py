@@ -52,10 +52,10 @@ def show(table: Table, file: IO[str] | None = None) -> None:
     console = Console(file=file, highlight=False)
     drawn = _rich(table, box.SIMPLE_HEAD)
     if console.is_terminal:
-        console.print()
+        console.print(f"\n{table.title}", style="bold", markup=False)
         console.print(drawn)
     else:
-        print("\n" + _plain(drawn, PIPE_WIDTH), file=file)
+        print(f"\n{table.title}\n{_plain(drawn, PIPE_WIDTH)}", file=file)
     for note in table.notes:
         console.print(f"  {note}", markup=False, soft_wrap=True)
 
@@ -82,9 +82,7 @@ def check_suffix(path: Path) -> None:
 
 
 def _rich(table: Table, style: box.Box) -> RichTable:
-    drawn = RichTable(
-        title=table.title, title_justify="left", title_style="bold", box=style, header_style="bold", pad_edge=False
-    )
+    drawn = RichTable(box=style, header_style="bold", pad_edge=False)
     has_units = style is not box.MARKDOWN and any(column.unit for column in table.columns)
     for column in table.columns:
         heading = f"{column.name}\n{column.unit}" if has_units else _heading(column)
@@ -95,9 +93,7 @@ def _rich(table: Table, style: box.Box) -> RichTable:
 
 
 def _markdown(table: Table) -> str:
-    untitled = _rich(Table("", table.columns, table.rows), box.MARKDOWN)
-    untitled.title = None
-    body = "\n".join(line for line in _plain(untitled, 10_000).splitlines() if line)
+    body = "\n".join(line for line in _plain(_rich(table, box.MARKDOWN), 10_000).splitlines() if line)
     notes = "".join(f"\n- {note}" for note in table.notes)
     return f"### {table.title}\n\n{body}\n" + (f"{notes}\n" if notes else "")
 

@@ -21,6 +21,10 @@ class Activation(Workload):
     d: int
     activation_format: str = "f32"
 
+    @property
+    def label(self) -> str:
+        return f"{self.function}{' gated' if self.gated else ''} {self.d}"
+
     def operands(self) -> dict[str, Tensor]:
         return {"x": Tensor(((1 + self.gated) * self.d,), self.activation_format, "activation")}
 

@@ -13,7 +13,7 @@ def attend(
     """softmax(q K^T * scale) V, with heads / kv_heads queries sharing each cached head (GQA, arXiv:2305.13245)."""
     kv_heads = keys.shape[0]
     grouped = query.reshape(kv_heads, -1, query.shape[-1])
-    scores = np.einsum("gqd,gtd->gqt", grouped, keys) * scale
+    scores = grouped @ keys.swapaxes(1, 2) * scale
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     weights /= weights.sum(-1, keepdims=True)
-    return np.einsum("gqt,gtv->gqv", weights, values).reshape(query.shape[0], -1)
+    return (weights @ values).reshape(query.shape[0], -1)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ..formats import rows
 from ..model import Step
 from ..op import Need, Tensor, Workload
 from .reference import attend
@@ -56,6 +57,12 @@ class Attention(Workload):
     def reference(self, *, query: Any, keys: Any, values: Any = None) -> tuple[Any, ...]:
         return (attend(query, keys, keys[..., : self.value_dim] if self.shared_values else values, self.scale),)
 
+    def pieces(self, packed: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+        group = self.heads // self.kv_heads
+        for head in range(self.kv_heads):
+            cached = {name: rows(part, slice(head, head + 1)) for name, part in packed.items() if name != "query"}
+            yield {"query": rows(packed["query"], slice(head * group, (head + 1) * group)), **cached}
+
     @classmethod
     def needed_by(cls, step: Step) -> Iterable[Need]:
         model = step.model
@@ -65,7 +72,7 @@ class Attention(Workload):
         if model.latent is not None:
             latent = model.latent
             width = latent.kv_lora + latent.qk_rope
-            shape = {"kv_heads": 1, "head_dim": width, "value_dim": latent.kv_lora, "shared_values": True}
+            shape: dict[str, Any] = {"kv_heads": 1, "head_dim": width, "value_dim": latent.kv_lora, "shared_values": True}
             shape["scale_dim"] = latent.qk_nope + latent.qk_rope
         else:
             width = model.head_dim
@@ -90,7 +97,7 @@ class Attention(Workload):
                 (14, 1, 257, 64),
                 (6, 2, 1000, 5),
             ):
-                common = {"head_dim": head_dim, "value_dim": head_dim, "scale_dim": head_dim}
+                common: dict[str, Any] = {"head_dim": head_dim, "value_dim": head_dim, "scale_dim": head_dim}
                 yield cls(heads=heads, kv_heads=kv_heads, context=context, kv_format=kv, **common)
             yield cls(
                 heads=16, kv_heads=1, context=65, head_dim=576, value_dim=512, shared_values=True, scale_dim=192, kv_format=kv

@@ -23,10 +23,10 @@ def write_rows(start, stop, new, position, _before, cache):
 def _refusal(workload: CacheUpdate) -> str | None:
     if jax.__version_info__ >= (0, 12):
         return "XLA updates the donated buffer in place since jax 0.12"
-    return unusable() or refusal(workload)
+    return refusal(workload)
 
 
-@implementation(backends=("cpu",), priority=10, refuses=_refusal)
+@implementation(backends=("cpu",), priority=10, refuses=_refusal, missing=unusable)
 def numba(workload: CacheUpdate, *, position: Int[Array, ""], **arrays: Float[Array, "..."]) -> tuple[Array, ...]:
     """In place in the donated buffer: before jax 0.12, XLA on CPU widens a bfloat16 cache and so passes over all of it."""
     dtype = dtype_of(workload.kv_format)

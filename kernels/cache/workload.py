@@ -27,6 +27,10 @@ class CacheUpdate(Workload):
     kv_format: str
     activation_format: str = "f32"
 
+    @property
+    def label(self) -> str:
+        return f"cache {self.kv_heads}x{self.context}x{self.head_dim} {self.kv_format}"
+
     def operands(self) -> dict[str, Tensor]:
         return (
             self._caches()

@@ -23,10 +23,10 @@ def copy_row(start, stop, table, index, row):
 def _refusal(workload: Embedding) -> str | None:
     if jax.__version_info__ >= (0, 12):
         return "XLA slices a bfloat16 table as it is since jax 0.12"
-    return unusable() or refusal(workload)
+    return refusal(workload)
 
 
-@implementation(backends=("cpu",), priority=10, refuses=_refusal)
+@implementation(backends=("cpu",), priority=10, refuses=_refusal, missing=unusable)
 def numba(
     workload: Embedding, *, table: Float[Array, "rows d"], index: Int[Array, ""], x: Float[Array, "d"] | None = None
 ) -> Float[Array, "d"]:

@@ -25,6 +25,10 @@ class Embedding(Workload):
     weight_format: str
     activation_format: str = "f32"
 
+    @property
+    def label(self) -> str:
+        return f"embedding {self.rows}x{self.d} {self.weight_format}"
+
     def operands(self) -> dict[str, Tensor]:
         table = {
             "table": Tensor((self.rows, self.d), self.weight_format, "weight"),

@@ -9,9 +9,9 @@ import importlib
 import pkgutil
 from functools import cache
 
-from .base import Format
+from .base import Format, rows
 
-__all__ = ["Format", "format_named", "format_names"]
+__all__ = ["Format", "format_named", "format_names", "rows"]
 
 
 @cache

@@ -24,7 +24,7 @@ class Format(ABC):
 
     @abstractmethod
     def pack(self, values: Float[np.ndarray, ...]) -> Any:
-        """Rounds float32 values to the format."""
+        """Rounds float32 values to the format. Every array of the result keeps all axes of `values` but the last."""
 
     @abstractmethod
     def unpack(self, packed: Any) -> Float[np.ndarray, ...]:
@@ -45,3 +45,8 @@ class Plain(Format):
 
     def unpack(self, packed: Any) -> Float[np.ndarray, ...]:
         return np.asarray(packed).astype(np.float64)
+
+
+def rows(packed: Any, which: slice | np.ndarray) -> Any:
+    """The packed values of some rows, counted along the first axis."""
+    return {name: rows(part, which) for name, part in packed.items()} if isinstance(packed, dict) else packed[which]

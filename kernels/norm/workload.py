@@ -23,6 +23,11 @@ class Norm(Workload):
     weight_format: str
     activation_format: str = "f32"
 
+    @property
+    def label(self) -> str:
+        rows = f"{self.rows}x" if self.rows > 1 else ""
+        return f"{self.kind} {rows}{self.d} {self.weight_format}{' + residual' if self.residual else ''}"
+
     def operands(self) -> dict[str, Tensor]:
         stream = Tensor((self.rows, self.d), self.activation_format, "activation")
         learned = Tensor((self.d,), self.weight_format, "weight")

@@ -21,6 +21,10 @@ class Rope(Workload):
     max_context: int
     activation_format: str = "f32"
 
+    @property
+    def label(self) -> str:
+        return f"rope {self.heads}x{self.head_dim}"
+
     def operands(self) -> dict[str, Tensor]:
         return {
             "x": Tensor((self.heads, self.head_dim), self.activation_format, "activation"),

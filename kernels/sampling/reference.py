@@ -19,9 +19,8 @@ def top_p(logits: Float[np.ndarray, "vocab"], p: float, uniform: float) -> int:
     """Draws from the smallest set of likeliest tokens whose mass reaches p (nucleus sampling, arXiv:1904.09751)."""
     order = np.argsort(-logits, kind="stable")
     probabilities = _softmax(logits[order])
-    before = np.cumsum(probabilities) - probabilities
-    kept = np.where(before < p, probabilities, 0.0)
-    return int(order[_draw(kept / kept.sum(), uniform)])
+    kept = np.cumsum(probabilities) - probabilities < p
+    return int(order[kept][_draw(probabilities[kept] / probabilities[kept].sum(), uniform)])
 
 
 def _softmax(logits: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:

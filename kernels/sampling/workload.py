@@ -12,6 +12,9 @@ from ..model import Step
 from ..op import Need, Tensor, Workload
 from . import reference
 
+_TIES = (-1e-5, 0.0, 1e-5)
+"""Shifts of a probability within which two tokens count as tied: the rounding of a float32 sum over a vocabulary."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling(Workload):
@@ -24,9 +27,13 @@ class Sampling(Workload):
     p: float = 0.95
     activation_format: str = "f32"
 
+    @property
+    def label(self) -> str:
+        return f"{self.method} {self.vocab}"
+
     def operands(self) -> dict[str, Tensor]:
         logits = {"logits": Tensor((self.vocab,), self.activation_format, "activation")}
-        return logits | ({} if self.method == "greedy" else {"uniform": Tensor((), "f32", "activation")})
+        return logits | ({} if self.method == "greedy" else {"uniform": Tensor((), "f32", "activation", below=1)})
 
     def results(self) -> dict[str, Tensor]:
         return {"token": Tensor((), "i32", "index", below=self.vocab)}
@@ -36,11 +43,17 @@ class Sampling(Workload):
         return self.vocab * (1 if self.method == "greedy" else 5)
 
     def reference(self, *, logits: Any, uniform: Any = None) -> tuple[Any, ...]:
+        """Every token that is right: where `uniform` or `p` falls between two, float32 sums may take either."""
         if self.method == "greedy":
-            return (np.asarray(reference.greedy(logits)),)
+            return (np.asarray([reference.greedy(logits)]),)
+        draws = [float(uniform) + shift for shift in _TIES]
         if self.method == "top_k":
-            return (np.asarray(reference.top_k(logits, min(self.k, self.vocab), float(uniform))),)
-        return (np.asarray(reference.top_p(logits, self.p, float(uniform))),)
+            tokens = [reference.top_k(logits, min(self.k, self.vocab), draw) for draw in draws]
+        else:
+            tokens = [reference.top_p(logits, self.p + shift, draw) for shift in _TIES for draw in draws]
+        order = np.argsort(-logits, kind="stable")
+        ranks = np.flatnonzero(np.isin(order, tokens))
+        return (order[ranks[0] : ranks[-1] + 1],)
 
     @classmethod
     def needed_by(cls, step: Step) -> Iterable[Need]:

@@ -5,7 +5,6 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from roofcast.harness.calibrate.carry import carry, compute_format, scaled_us, streamed_us
 from roofcast.harness.calibrate.efficiency import Efficiency, Evidence, fit, group_of
 from roofcast.harness.devices import device_named

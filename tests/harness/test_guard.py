@@ -1,7 +1,6 @@
 """The measured floor and what binds a call."""
 
 import pytest
-
 from roofcast.harness.measure.guard import Floor, floor
 from roofcast.kernels.attention import Attention
 from roofcast.kernels.gemv import Gemv

@@ -5,7 +5,6 @@ import sys
 from dataclasses import replace
 
 import pytest
-
 from roofcast.harness.calibrate.efficiency import Evidence
 from roofcast.harness.devices import device_named
 from roofcast.harness.models import model_named

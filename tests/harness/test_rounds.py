@@ -5,7 +5,6 @@ from itertools import repeat
 
 import numpy as np
 import pytest
-
 from roofcast.harness.measure.rounds import Series, Stopping, calm_samples, levels_of, measure
 
 STOPPING = Stopping(precision=0.02, min_samples=8, max_samples=200, budget_s=30)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from roofcast.harness.measure.statistics import Interval, calm, calm_level, disturbance, median_interval
 
 

@@ -1,0 +1,121 @@
+"""Whether an implementation computes what its op says: operands, the float64 reference, and the distance to it.
+
+A kernel is checked before it is timed; a wrong kernel has no time. This module imports no JAX: outputs may be
+anything that `numpy.asarray` takes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .formats import format_named
+from .formats.base import Plain
+from .op import Tensor, Workload
+
+_DRAWN_ELEMENTS = 2**22
+"""Numbers that are drawn one by one. A larger tensor repeats its first rows in random order: drawing and rounding
+every element of a gigabyte would take longer than the measurement."""
+_ELEMENT_SPAN = 16
+"""No element of a Gaussian result is further out than this many root mean squares."""
+
+
+def draw(workload: Workload, seed: int) -> dict[str, Any]:
+    """Packed operands from a seeded generator.
+
+    Numbers are Gaussian: of variance 1, and of variance 1/k for weights whose last axis is k, so that results are of
+    order 1 as in a trained model. Tensors with a `below` are uniform in [0, below). There is no NaN and no infinity.
+
+    Args:
+        workload: the call.
+        seed: equal seeds give equal operands.
+
+    Returns:
+        Per operand one NumPy array, or a dict of them, as `Format.pack` makes it.
+
+    """
+    generator = np.random.default_rng(seed)
+    return {name: _drawn(tensor, generator) for name, tensor in workload.operands().items()}
+
+
+def expected(workload: Workload, packed: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The float64 results for packed operands, piece by piece (`Workload.pieces`) and joined along the first axis.
+
+    A result of role `index` is the array of all the values that are right.
+    """
+    formats = {name: format_named(tensor.format) for name, tensor in workload.operands().items()}
+    parts = [
+        workload.reference(**{name: formats[name].unpack(value) for name, value in piece.items()})
+        for piece in workload.pieces(packed)
+    ]
+    return parts[0] if len(parts) == 1 else tuple(np.concatenate(results) for results in zip(*parts, strict=True))
+
+
+def error(workload: Workload, outputs: Any, expected: tuple[Any, ...]) -> float:
+    """The largest distance of a result to its reference; right where it is at most `workload.tolerance()`.
+
+    The distance is ||out - reference|| / ||reference|| (Frobenius norm), or, where that is more, the largest
+    difference over 16 root mean squares of the reference: one wrong element in a long result would be averaged away.
+    It is infinite for a NaN or an infinity, for a wrong shape or dtype, and for an index that is not right.
+
+    Args:
+        workload: the call.
+        outputs: the results in order, or the one result, packed.
+        expected: as the function `expected` gives it.
+
+    """
+    outputs = outputs if isinstance(outputs, tuple | list) else (outputs,)
+    results = workload.results().values()
+    if len(outputs) != len(results):
+        return math.inf
+    return max(_distance(*one) for one in zip(results, outputs, expected, strict=True))
+
+
+def _drawn(tensor: Tensor, generator: np.random.Generator) -> Any:
+    one = format_named(tensor.format)
+    if tensor.below:
+        uniform = generator.random(tensor.shape) * tensor.below
+        return one.pack(np.asarray(uniform if one.holds_numbers else np.floor(uniform)))
+    scale = 1 / math.sqrt(tensor.shape[-1]) if tensor.role == "weight" else 1.0
+    if tensor.elements <= _DRAWN_ELEMENTS:
+        return one.pack(_gaussian(generator, tensor.shape, scale))
+    width = tensor.shape[-1]
+    count = tensor.elements // width
+    distinct = min(count, math.ceil(_DRAWN_ELEMENTS / width))
+    packed = one.pack(_gaussian(generator, (distinct, width), scale))
+    return _repeated(packed, generator.integers(distinct, size=count), tensor.shape[:-1])
+
+
+def _gaussian(generator: np.random.Generator, shape: tuple[int, ...], scale: float) -> np.ndarray:
+    return generator.standard_normal(shape, np.float32) * np.float32(scale)
+
+
+def _repeated(packed: Any, which: np.ndarray, axes: tuple[int, ...]) -> Any:
+    """The rows of these numbers, with the row axis replaced by `axes`."""
+    if isinstance(packed, dict):
+        return {name: _repeated(part, which, axes) for name, part in packed.items()}
+    return packed[which].reshape(*axes, *packed.shape[1:])
+
+
+def _distance(tensor: Tensor, output: Any, reference: Any) -> float:
+    one = format_named(tensor.format)
+    if isinstance(one, Plain) and np.asarray(output).dtype != one.dtype:
+        return math.inf
+    values = one.unpack(output)
+    if values.shape != tensor.shape:
+        return math.inf
+    if tensor.role == "index":
+        return 0.0 if np.isin(values, reference).all() else math.inf
+    size, difference = np.linalg.norm(reference), values - reference
+    if not np.isfinite(values).all() or not np.isfinite(size):
+        return math.inf
+    away = np.linalg.norm(difference)
+    if away == 0:
+        return 0.0
+    if size == 0:
+        return math.inf
+    root_mean_square = size / math.sqrt(reference.size)
+    return float(max(away / size, np.abs(difference).max() / (_ELEMENT_SPAN * root_mean_square)))

@@ -1,0 +1,23 @@
+"""Kernels in plain Python for the CPU: a Numba body inside an XLA custom call, on XLA's own threads.
+
+An op's `cpu.py` needs a body over a range of units and one call of it:
+
+    @kernel
+    def double(start, stop, x, y):
+        for i in range(start, stop):
+            y[i] = 2 * x[i]
+
+    double(x, results=jax.ShapeDtypeStruct(x.shape, x.dtype), units=x.size, grain=4096)
+"""
+
+from .kernel import Kernel, kernel, unusable
+from .widths import LANES, PAIR
+
+try:
+    from numba.extending import register_jitable as helper
+
+    from . import lanes, vectors
+except ImportError:  # `unusable` says so, and no body is ever compiled
+    helper, lanes, vectors = (lambda function: function), None, None
+
+__all__ = ["LANES", "PAIR", "Kernel", "helper", "kernel", "lanes", "unusable", "vectors"]

@@ -1,0 +1,251 @@
+"""Explicit vectors for kernel bodies: blocks of sixteen-lane float32 vectors, and how they come from memory.
+
+Sixteen lanes are one register with AVX-512, two with AVX, four with NEON; LLVM splits them as the CPU needs.
+A body that says what is a vector does not depend on the compiler to find out, and needs no fast-math: NaN and
+infinity keep their meaning.
+
+A matrix is read 32 columns at a time, as a pair of vectors for each row. A bfloat16 is a uint16 here, and the
+pair holds the even and the odd columns: both widen with one cheap instruction from the same 32-bit words,
+where a pair of consecutive halves would take two shuffles more. `arranged` brings other operands into the
+same order. Every array is C-contiguous; `rows` is a tuple of row numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.errors import RequireLiteralValue
+from numba.extending import models, register_model
+from numba.np import arrayobj
+
+from .engine import instruction
+from .widths import LANES, PAIR
+
+F32, I32, WORD = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+VECTOR, INTS = ir.VectorType(F32, LANES), ir.VectorType(I32, LANES)
+
+
+class Block(types.Type):
+    """The Numba type of `count` vectors."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        super().__init__(f"lanes[{count}]")
+
+
+@register_model(Block)
+class _BlockModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, block: Block) -> None:
+        super().__init__(manager, block, ir.ArrayType(VECTOR, block.count))
+
+
+def pack(builder: Any, vectors: Sequence[Any]) -> Any:
+    """Generates a block of vectors."""
+    block = ir.Constant(ir.ArrayType(VECTOR, len(vectors)), ir.Undefined)
+    for index, vector in enumerate(vectors):
+        block = builder.insert_value(block, vector, index)
+    return block
+
+
+def unpack(builder: Any, aggregate: Any) -> list[Any]:
+    """Generates the vectors of a block, or the members of a tuple."""
+    return [builder.extract_value(aggregate, index) for index in range(aggregate.type.count)]
+
+
+def integers(values: Sequence[int] | range) -> Any:
+    """A constant vector of integers."""
+    return ir.Constant(INTS, list(values))
+
+
+def splat(builder: Any, scalar: Any) -> Any:
+    """Generates a vector with a scalar in all lanes."""
+    one = builder.insert_element(ir.Constant(ir.VectorType(scalar.type, LANES), ir.Undefined), scalar, I32(0))
+    return builder.shuffle_vector(one, one, integers([0] * LANES))
+
+
+def constant(n: Any) -> int:
+    """The value of an argument that must be known when the body is compiled."""
+    if not isinstance(n, types.IntegerLiteral):
+        raise RequireLiteralValue(f"this argument must be a constant; got {n}")
+    return n.literal_value
+
+
+def _interleaves(array: Any) -> bool:
+    if array.dtype not in (types.float32, types.uint16):
+        raise TypeError(f"lanes are read from float32 or from the uint16 bits of bfloat16; got {array.dtype}")
+    return array.dtype == types.uint16
+
+
+class _Source:
+    """An array argument while code is generated."""
+
+    def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
+        self.builder, self.item, self.interleaves = builder, context.get_data_type(kind.dtype), _interleaves(kind)
+        made = context.make_array(kind)(context, builder, value)
+        self.data, self.shape = made.data, unpack(builder, made.shape)
+
+    def place(self, row: Any, column: Any) -> Any:
+        """Pointer to an element of a matrix."""
+        return self.builder.gep(self.data, [self.builder.add(self.builder.mul(row, self.shape[1]), column)])
+
+    def pair(self, place: Any) -> list[Any]:
+        """The 32 elements from a pointer on."""
+        builder = self.builder
+        if self.interleaves:
+            words = builder.load(builder.bitcast(place, INTS.as_pointer()), align=2)
+            even, odd = builder.shl(words, integers([16] * LANES)), builder.and_(words, integers([0xFFFF0000] * LANES))
+            return [builder.bitcast(even, VECTOR), builder.bitcast(odd, VECTOR)]
+        halves = [builder.gep(place, [I32(offset)]) for offset in (0, LANES)]
+        return [builder.load(builder.bitcast(half, VECTOR.as_pointer()), align=4) for half in halves]
+
+    def pair_of(self, place: Any, valid: Any) -> list[Any]:
+        """The first `valid` elements from a pointer on, and zeros to make 32."""
+        builder, room = self.builder, ir.ArrayType(self.item, PAIR)
+        padded = cgutils.alloca_once(builder, room)
+        builder.store(ir.Constant(room, None), padded)
+        start = builder.bitcast(padded, self.item.as_pointer())
+        with cgutils.for_range(builder, valid) as loop:
+            builder.store(builder.load(builder.gep(place, [loop.index])), builder.gep(start, [loop.index]))
+        return self.pair(start)
+
+
+@instruction
+def rows_apart(_typing: Any, first: Any, apart: Any, last: Any, groups: Any, each: Any) -> Any:
+    """Row numbers in `groups` of `each` neighbours; the groups begin `apart` rows from each other.
+
+    None is beyond `last`. `groups` and `each` are constants.
+    """
+    count, size = constant(groups), constant(each)
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        first, apart, last = values[:3]
+        starts = [builder.add(first, builder.mul(apart, WORD(group))) for group in range(count)]
+        rows = [builder.add(start, WORD(offset)) for start in starts for offset in range(size)]
+        rows = [builder.select(builder.icmp_signed("<", row, last), row, last) for row in rows]
+        return context.make_tuple(builder, signature.return_type, rows)
+
+    word = types.int64
+    return types.UniTuple(word, count * size)(word, word, word, groups, each), generate
+
+
+@instruction
+def scratch(_typing: Any, size: Any) -> Any:
+    """A float32 array of constant size on the stack of the running thread; not initialised, gone with the body."""
+    count = constant(size)
+    kind = types.Array(types.float32, 1, "C")
+
+    def generate(context: Any, builder: Any, _signature: Any, _values: Any) -> Any:
+        room = cgutils.alloca_once(builder, ir.ArrayType(F32, count))
+        made = context.make_array(kind)(context, builder)
+        shape, strides = ([WORD(value)] for value in (count, 4))
+        arrayobj.populate_array(made, builder.bitcast(room, F32.as_pointer()), shape, strides, WORD(4), meminfo=None)
+        return made._getvalue()
+
+    return kind(size), generate
+
+
+@instruction
+def load_pairs(_typing: Any, matrix: Any, rows: Any, column: Any) -> Any:
+    """The 32 elements from a column on, of each row."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        source = _Source(context, builder, signature.args[0], values[0])
+        places = [source.place(row, values[2]) for row in unpack(builder, values[1])]
+        return pack(builder, [vector for place in places for vector in source.pair(place)])
+
+    return Block(2 * rows.count)(matrix, rows, types.int64), generate
+
+
+@instruction
+def load_last_pairs(_typing: Any, matrix: Any, rows: Any, column: Any) -> Any:
+    """The elements from a column to the end, of each row; fewer than 32, and zeros in their place."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        source = _Source(context, builder, signature.args[0], values[0])
+        valid = builder.sub(source.shape[1], values[2])
+        places = [source.place(row, values[2]) for row in unpack(builder, values[1])]
+        return pack(builder, [vector for place in places for vector in source.pair_of(place, valid)])
+
+    return Block(2 * rows.count)(matrix, rows, types.int64), generate
+
+
+@instruction
+def store_pairs(_typing: Any, matrix: Any, rows: Any, column: Any, block: Any) -> Any:
+    """Writes a pair into each row of a float32 matrix, from a column on, as it is."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        source = _Source(context, builder, signature.args[0], values[0])
+        vectors = unpack(builder, values[3])
+        for index, row in enumerate(unpack(builder, values[1])):
+            for half in (0, 1):
+                place = source.place(row, builder.add(values[2], WORD(half * LANES)))
+                builder.store(vectors[2 * index + half], builder.bitcast(place, VECTOR.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(matrix, rows, types.int64, block), generate
+
+
+@instruction
+def arranged(_typing: Any, block: Any, like: Any) -> Any:
+    """Pairs of 32 consecutive elements, in the order in which pairs of the array `like` are loaded."""
+    return block(block, like), _reorder_pairs(like, [range(0, PAIR, 2), range(1, PAIR, 2)])
+
+
+@instruction
+def consecutive(_typing: Any, block: Any, like: Any) -> Any:
+    """The inverse of `arranged`."""
+    zipped = [LANES * (index % 2) + index // 2 for index in range(PAIR)]
+    return block(block, like), _reorder_pairs(like, [zipped[:LANES], zipped[LANES:]])
+
+
+def _reorder_pairs(like: Any, orders: Sequence[Sequence[int]]) -> Any:
+    def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        vectors = unpack(builder, values[0])
+        if _interleaves(like):
+            pairs = zip(vectors[::2], vectors[1::2], strict=True)
+            vectors = [builder.shuffle_vector(*pair, integers(order)) for pair in pairs for order in orders]
+        return pack(builder, vectors)
+
+    return generate
+
+
+@instruction
+def load(_typing: Any, array: Any, index: Any) -> Any:
+    """One vector of sixteen elements of a float32 array."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        source = _Source(context, builder, signature.args[0], values[0])
+        place = builder.bitcast(builder.gep(source.data, [values[1]]), VECTOR.as_pointer())
+        return pack(builder, [builder.load(place, align=4)])
+
+    return Block(1)(array, types.int64), generate
+
+
+@instruction
+def store(_typing: Any, array: Any, index: Any, block: Any) -> Any:
+    """Writes one vector into a float32 array."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        source = _Source(context, builder, signature.args[0], values[0])
+        place = builder.bitcast(builder.gep(source.data, [values[1]]), VECTOR.as_pointer())
+        builder.store(unpack(builder, values[2])[0], place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, block), generate
+
+
+@instruction
+def load_splats(_typing: Any, array: Any, index: Any, step: Any, n: Any) -> Any:
+    """`n` elements of a float32 array, from `index` on in steps of `step`, each in all lanes of its vector."""
+    count = constant(n)
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        source = _Source(context, builder, signature.args[0], values[0])
+        indices = [builder.add(values[1], builder.mul(values[2], WORD(each))) for each in range(count)]
+        return pack(builder, [splat(builder, builder.load(builder.gep(source.data, [each]))) for each in indices])
+
+    return Block(count)(array, types.int64, types.int64, n), generate

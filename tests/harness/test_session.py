@@ -1,0 +1,180 @@
+"""From a workload to a verdict: wrong kernels get no time, impossible samples are refused, the rest is timed."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from roofcast.harness.figures import Ceilings
+from roofcast.harness.measure import session
+from roofcast.harness.measure.ceilings import Limits, Probe
+from roofcast.harness.measure.prepare import compile_call, prepare
+from roofcast.harness.measure.rounds import Series, Stopping
+from roofcast.kernels import check
+from roofcast.kernels.activation import Activation
+from roofcast.kernels.cache import CacheUpdate
+from roofcast.kernels.embedding import Embedding
+from roofcast.kernels.gemv import Gemv
+from roofcast.kernels.norm import Norm
+from roofcast.kernels.op import Implementation, Workload, implementations
+
+READ_GBS = 2000.0
+"""More than any machine has, so that no real sample here is impossible."""
+CEILINGS = Ceilings(
+    read_gbs=READ_GBS,
+    copy_gbs=15,
+    triad_gbs=15,
+    cache_read_gbs={"L1": 400, "L2": 100},
+    multiply_add_gflops=100,
+    matmul_gflops={"f32": 150},
+    dispatch_us=10,
+)
+LIMITS = Limits(CEILINGS, Probe("read", lambda: READ_GBS), Probe("multiply_add", lambda: 100.0))
+MACHINE = session.Machine(backend="cpu", cache_bytes=2**20, free_bytes=4e9, limits=LIMITS)
+STOPPING = Stopping(precision=0.5, min_samples=3, max_samples=6, budget_s=5)
+GEMV = Gemv(n=256, k=512, weight_format="f32")
+
+
+def code(function: Callable[..., Any], op: str = "gemv") -> Implementation:
+    return Implementation("test.code", op, function, ("cpu",), 0, lambda workload: None)
+
+
+def right(workload: Workload, weight: Any, x: Any) -> Any:
+    return weight @ x
+
+
+def measured(workload: Workload, one: Implementation, machine: session.Machine = MACHINE) -> session.Result:
+    (result,) = session.run([(workload, one)], machine, STOPPING, residency="cold", seed=0)
+    return result
+
+
+def test_a_right_kernel_is_timed_with_its_probes() -> None:
+    result = measured(GEMV, code(right))
+    assert result.status == "ok"
+    assert result.timed is not None
+    assert result.series is not None
+    assert len(result.series.seconds) == len(result.calm) >= 3
+    assert result.series.stop_reason
+    assert 0 < result.timed.latency_us.low <= result.timed.latency_us.point <= result.timed.latency_us.high
+    assert result.timed.floor_us == pytest.approx(256 * 512 * 4 / READ_GBS / 1e3)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda workload, weight, x: (weight @ x).at[7].add(1.0), "against the float64 reference"),
+        (lambda workload, weight, x: jnp.full(256, jnp.nan), "against the float64 reference"),
+        (lambda workload, weight, x: (weight @ x)[:-1], "against the float64 reference"),
+        (lambda workload, weight, x: (weight @ x).astype(jnp.bfloat16), "against the float64 reference"),
+    ],
+)
+def test_a_wrong_kernel_has_no_time(function: Callable[..., Any], words: str) -> None:
+    result = measured(GEMV, code(function))
+    assert result.status == "wrong"
+    assert words in result.reason
+    assert result.timed is None
+    assert result.series is None
+
+
+def test_a_kernel_that_does_not_compile_fails_alone() -> None:
+    def broken(workload: Workload, weight: Any, x: Any) -> Any:
+        raise TypeError("no such\nthing")
+
+    calls = [(GEMV, code(broken)), (GEMV, replace(code(right), name="test.right"))]
+    results = {one.implementation: one for one in session.run(calls, MACHINE, STOPPING, residency="cold", seed=0)}
+    assert results["test.code"].status == "failed"
+    assert results["test.code"].reason == "TypeError: no such"
+    assert results["test.right"].status == "ok"
+
+
+def test_operands_beyond_the_free_memory_are_refused_before_they_are_made() -> None:
+    huge = Gemv(n=10**6, k=10**6, weight_format="bf16")
+    result = measured(huge, code(right))
+    assert result.status == "refused"
+    assert "its operands take 2000.0 GB, more than 50% of the 4.0 GB that are free" in result.reason
+
+
+def ready() -> session.Result:
+    return measured(GEMV, code(right))
+
+
+def judged(seconds: list[float], rates: list[list[float]]) -> session.Result:
+    series = Series(seconds, rates, rates, "test")
+    return session.judged(ready(), series, LIMITS, np.array([READ_GBS, 100.0]), np.array([READ_GBS, 100.0]), 3)
+
+
+FLOOR_S = 256 * 512 * 4 / READ_GBS / 1e9
+
+
+def test_samples_below_the_floor_are_refused_with_the_reason() -> None:
+    result = judged([FLOOR_S / 2] * 5, [[READ_GBS, 100.0]] * 5)
+    assert result.status == "refused"
+    assert "is below the least possible" in result.reason
+    assert result.series is not None
+    assert len(result.series.seconds) == 5
+
+
+def test_a_ratio_is_paired_with_the_probe_beside_it() -> None:
+    # The machine halves its speed for two of five samples: every ratio is 0.5 all the same.
+    slow = [[READ_GBS / 2, 50.0]] * 2
+    result = judged([2 * FLOOR_S] * 3 + [4 * FLOOR_S] * 2, [[READ_GBS, 100.0]] * 3 + slow)
+    assert result.timed is not None
+    assert result.timed.ratio.point == pytest.approx(0.5)
+    assert result.timed.latency_us.point == pytest.approx(2e6 * FLOOR_S)
+    assert list(result.timed.calm) == [True] * 3 + [False] * 2
+    assert result.timed.disturbance == 0
+
+
+def test_too_few_calm_samples_are_marked_with_how_much_was_gone() -> None:
+    result = judged([4 * FLOOR_S] * 5, [[READ_GBS, 50.0]] * 5)
+    assert result.timed is not None
+    assert result.timed.disturbance == pytest.approx(0.5)
+
+
+SMALL = [
+    Activation(function="silu", gated=True, d=64),
+    Norm(kind="rmsnorm", d=64, residual=True, weight_format="bf16"),
+    Embedding(rows=1000, d=64, weight_format="bf16"),
+    CacheUpdate(kv_heads=2, context=64, head_dim=16, value_dim=16, kv_format="bf16"),
+    Gemv(n=64, k=64, weight_format="bf16"),
+    Gemv(n=512, k=640, weight_format="f32"),
+]
+
+
+@pytest.mark.parametrize("workload", SMALL, ids=lambda one: one.label)
+@pytest.mark.parametrize("residency", ["cold", "warm"])
+def test_a_loop_runs_every_call_it_counts(workload: Workload, residency: Any) -> None:
+    one = next(one for one in implementations(workload.op) if "cpu" in one.backends and one.refuses(workload) is None)
+    packed = check.draw(workload, seed=0)
+    compiled = compile_call(workload, one, packed)
+    kernel = prepare(workload, one, compiled, packed, residency=residency, cache_bytes=2**16, dispatch_s=5e-4)
+    assert kernel.method.startswith("compiled loop of")
+    # An empty loop turns in a nanosecond or two; the smallest of these kernels takes hundreds.
+    assert kernel.sample() > 2e-8
+    assert kernel.calls_per_sample > 1
+
+
+def test_cold_operands_are_rotated_through_more_than_the_cache() -> None:
+    packed = check.draw(GEMV, seed=0)
+    compiled = compile_call(GEMV, code(right), packed)
+    made = {
+        residency: prepare(GEMV, code(right), compiled, packed, residency=residency, cache_bytes=2**20, dispatch_s=0.0)
+        for residency in ("cold", "warm")
+    }
+    assert made["cold"].residency == "cold"
+    assert made["cold"].pool_bytes >= 4 * 2**20
+    assert made["warm"].residency == "warm"
+    assert made["warm"].pool_bytes == 256 * 512 * 4
+
+
+def test_a_default_choice_says_only_what_is_missing() -> None:
+    able, passed_over = session.chosen(GEMV, "default", "cpu")
+    assert len(able) == 1
+    assert passed_over == {}
+    every, _ = session.chosen(GEMV, "all", "cpu")
+    assert len(every) > 1
+    named, missing = session.chosen(GEMV, "xla.nothing", "cpu")
+    assert not named
+    assert "no implementation of that name" in missing["xla.nothing"]
