@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -49,38 +50,20 @@ class Limits:
     multiply_add: Probe
 
 
-def measure_limits(
-    backend: str, cache_bytes: Mapping[str, int], formats: Sequence[str], progress: Callable[[], None] = lambda: None
-) -> Limits:
+def measure_limits(backend: str, cache_bytes: Mapping[str, int], formats: Sequence[str]) -> Limits:
     """Measures read, copy and triad from memory, read per cache level, arithmetic peaks and dispatch latency.
 
     Args:
         backend: JAX's name of it.
         cache_bytes: size per level, smallest first, as all cores together see it.
         formats: number formats to measure a matrix product in.
-        progress: called after each round.
     """
-    last_level = max(cache_bytes.values(), default=DEFAULT_CACHE_BYTES)
-    far = CACHE_MULTIPLE * last_level // 4
-    workloads: dict[str, Workload] = {
-        "read": Stream(kind="read", elements=far),
-        "copy": Stream(kind="copy", elements=far // 2),
-        "triad": Stream(kind="triad", elements=far // 3),
-    }
-    for level, size in cache_bytes.items():
-        # Half a level, so that what else lives there does not push the buffer out.
-        elements = size // 2 // 4
-        workloads[level] = Stream(kind="read", elements=elements, repeats=max(1, far // elements))
-    workloads["multiply_add"] = Peak(kind="multiply_add", format="f32", size=4096, repeats=4096)
-    for name in formats:
-        workloads[f"matmul {name}"] = Peak(kind="matmul", format=name, size=1024, repeats=1)
-    probes = {name: _fastest(workload, backend) for name, workload in workloads.items()}
+    probes = _probes(backend, tuple(cache_bytes.items()), tuple(formats))
     rates: dict[str, list[float]] = {name: [] for name in probes}
     rng = np.random.default_rng(0)
     for _ in range(ROUNDS):
         for name in rng.permutation(list(probes)):
             rates[name].append(probes[name].rate())
-        progress()
     level = {name: float(np.quantile(samples, 0.9)) for name, samples in rates.items()}
     return Limits(
         Ceilings(
@@ -95,6 +78,25 @@ def measure_limits(
         probes["read"],
         probes["multiply_add"],
     )
+
+
+@cache
+def _probes(backend: str, cache_bytes: tuple[tuple[str, int], ...], formats: tuple[str, ...]) -> dict[str, Probe]:
+    """Every probe, compiled; once per process, for a sweep samples them again at each configuration."""
+    last_level = max((size for _, size in cache_bytes), default=DEFAULT_CACHE_BYTES)
+    far = CACHE_MULTIPLE * last_level // 4
+    workloads: dict[str, Workload] = {
+        "read": Stream(kind="read", elements=far),
+        "copy": Stream(kind="copy", elements=far // 2),
+        "triad": Stream(kind="triad", elements=far // 3),
+        "multiply_add": Peak(kind="multiply_add", format="f32", size=4096, repeats=4096),
+    }
+    for level, size in cache_bytes:
+        # Half a level, so that what else lives there does not push the buffer out.
+        elements = size // 2 // 4
+        workloads[level] = Stream(kind="read", elements=elements, repeats=max(1, far // elements))
+    workloads |= {f"matmul {name}": Peak(kind="matmul", format=name, size=1024) for name in formats}
+    return {name: _fastest(workload, backend) for name, workload in workloads.items()}
 
 
 def dispatch_s() -> float:

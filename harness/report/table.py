@@ -82,7 +82,7 @@ def check_suffix(path: Path) -> None:
 
 
 def _rich(table: Table, style: box.Box) -> RichTable:
-    drawn = RichTable(box=style, header_style="bold", pad_edge=False)
+    drawn = RichTable(box=style, header_style="bold", pad_edge=style is box.MARKDOWN)
     has_units = style is not box.MARKDOWN and any(column.unit for column in table.columns)
     for column in table.columns:
         heading = f"{column.name}\n{column.unit}" if has_units else _heading(column)

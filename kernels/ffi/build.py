@@ -40,8 +40,8 @@ _PARTS: dict[Call, tuple[Any, Any]] = {}
 """The compiled body of a call, and the intrinsic that reads its arrays and constants."""
 
 
-def _run(frame, start, stop):
-    raise NotImplementedError("only compiled code can run a body on a call frame")
+def _run(frame: int, start: int, stop: int) -> None:
+    """Runs the body of the call that `frame` is of; in compiled code only."""
 
 
 @overload(_run)
@@ -56,7 +56,7 @@ def _span(frame, start, stop):
 
 
 class Handler:
-    """A handler, and all that must stay in memory for as long as XLA may call it.
+    """A handler, and all that must stay in memory for as long as XLA may call it: for ever, once it is registered.
 
     Args:
         name: tells the body and the types apart from all others.
@@ -103,7 +103,8 @@ def _compiled(function: Callable[..., Any], signature: Any) -> Any:
 
 
 def _digest(body: Callable[..., None]) -> str:
-    files = [*sorted(Path(__file__).parent.glob("*.py")), Path(inspect.getfile(body))]
+    folders = Path(__file__).parent, Path(inspect.getfile(body)).parent
+    files = (file for folder in folders for file in sorted(folder.glob("*.py")))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 

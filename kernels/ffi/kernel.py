@@ -12,6 +12,8 @@ import jax
 import numpy as np
 
 _COMPILING = Lock()
+_REGISTERED: list[Any] = []
+"""XLA never forgets a handler, so none may be freed, even if its kernel is."""
 
 
 class Kernel:
@@ -19,7 +21,7 @@ class Kernel:
 
     def __init__(self, body: Callable[..., None]) -> None:
         self.body = body
-        self._handlers: dict[str, Any] = {}
+        self._targets: set[str] = set()
 
     def __call__(
         self,
@@ -45,29 +47,35 @@ class Kernel:
             The results, one array or a tuple as `results` is.
         """
         attributes: dict[str, Any] = {"grain": np.int64(0 if grain is None else max(1, grain)), "units": np.int64(units)}
-        attributes |= {name: np.int64(v) if isinstance(v, int) else np.float32(v) for name, v in constants.items()}
+        scalars = {name: np.int64(v) if isinstance(v, int) else np.float32(v) for name, v in constants.items()}
         outs = jax.tree.leaves(results)
-        name = ",".join(f"{np.dtype(one.dtype).name}[{len(one.shape)}]" for one in (*operands, *outs))
-        name = f"{self.body.__module__}.{self.body.__name__}({name})"
+        types = [f"{np.dtype(one.dtype).name}[{len(one.shape)}]" for one in (*operands, *outs)]
+        types += [f"{name}: {value.dtype.name}" for name, value in scalars.items()]
+        name = f"{self.body.__module__}.{self.body.__name__}({', '.join(types)})"
+        attributes |= scalars
         with _COMPILING:
-            if name not in self._handlers:
-                self._handlers[name] = self._register(name, operands, outs, attributes)
+            if name not in self._targets:
+                self._register(name, operands, outs, attributes)
         return jax.ffi.ffi_call(name, results, input_output_aliases=dict(aliases or {}))(*operands, **attributes)
 
-    def _register(self, name: str, operands: Any, results: Any, attributes: dict[str, Any]) -> Any:
+    def _register(self, name: str, operands: Any, results: Any, attributes: dict[str, Any]) -> None:
         from .build import Handler
 
         handler = Handler(name, self.body, operands, results, attributes)
         jax.ffi.register_ffi_target(name, handler.capsule(), platform="cpu")
-        return handler
+        _REGISTERED.append(handler)
+        self._targets.add(name)
 
 
 def kernel(body: Callable[..., None]) -> Kernel:
     """Makes a kernel of `body(start, stop, *operands, *results, *constants)`, which computes the units [start, stop).
 
-    The body is compiled by Numba in nopython mode and may use `lanes` and `vectors`. Arrays are C-contiguous;
-    those of bfloat16 come as the uint16 of their bits. Bodies run at the same time for different units and must
-    not block. Values the body does not write are not initialised.
+    The body is compiled by Numba in nopython mode and may use `lanes`, `vectors` and functions marked `helper`. Arrays
+    are C-contiguous; those of bfloat16 come as the uint16 of their bits. What the body does not write is not initialised.
+    Bodies run at the same time for different units. They must not block, raise or allocate.
+
+    Machine code is kept on disk and found again by the names of the body and its module, the types, and the source of
+    this package and of the body's folder. So a body must not depend on any other value that can change.
     """
     return Kernel(body)
 

@@ -20,18 +20,18 @@ from roofcast.kernels.gemv import Gemv
 from roofcast.kernels.norm import Norm
 from roofcast.kernels.op import Implementation, Workload, implementations
 
-READ_GBS = 2000.0
+READ_GBS, PEAK_GFLOPS = 2000.0, 1e5
 """More than any machine has, so that no real sample here is impossible."""
 CEILINGS = Ceilings(
     read_gbs=READ_GBS,
     copy_gbs=15,
     triad_gbs=15,
     cache_read_gbs={"L1": 400, "L2": 100},
-    multiply_add_gflops=100,
-    matmul_gflops={"f32": 150},
+    multiply_add_gflops=PEAK_GFLOPS,
+    matmul_gflops={"f32": PEAK_GFLOPS},
     dispatch_us=10,
 )
-LIMITS = Limits(CEILINGS, Probe("read", lambda: READ_GBS), Probe("multiply_add", lambda: 100.0))
+LIMITS = Limits(CEILINGS, Probe("read", lambda: READ_GBS), Probe("multiply_add", lambda: PEAK_GFLOPS))
 MACHINE = session.Machine(backend="cpu", cache_bytes=2**20, free_bytes=4e9, limits=LIMITS)
 STOPPING = Stopping(precision=0.5, min_samples=3, max_samples=6, budget_s=5)
 GEMV = Gemv(n=256, k=512, weight_format="f32")
@@ -102,14 +102,14 @@ def ready() -> session.Result:
 
 def judged(seconds: list[float], rates: list[list[float]]) -> session.Result:
     series = Series(seconds, rates, rates, "test")
-    return session.judged(ready(), series, LIMITS, np.array([READ_GBS, 100.0]), np.array([READ_GBS, 100.0]), 3)
+    return session.judged(ready(), series, LIMITS, np.array([READ_GBS, PEAK_GFLOPS]), np.array([READ_GBS, PEAK_GFLOPS]), 3)
 
 
 FLOOR_S = 256 * 512 * 4 / READ_GBS / 1e9
 
 
 def test_samples_below_the_floor_are_refused_with_the_reason() -> None:
-    result = judged([FLOOR_S / 2] * 5, [[READ_GBS, 100.0]] * 5)
+    result = judged([FLOOR_S / 2] * 5, [[READ_GBS, PEAK_GFLOPS]] * 5)
     assert result.status == "refused"
     assert "is below the least possible" in result.reason
     assert result.series is not None
@@ -118,8 +118,8 @@ def test_samples_below_the_floor_are_refused_with_the_reason() -> None:
 
 def test_a_ratio_is_paired_with_the_probe_beside_it() -> None:
     # The machine halves its speed for two of five samples: every ratio is 0.5 all the same.
-    slow = [[READ_GBS / 2, 50.0]] * 2
-    result = judged([2 * FLOOR_S] * 3 + [4 * FLOOR_S] * 2, [[READ_GBS, 100.0]] * 3 + slow)
+    slow = [[READ_GBS / 2, PEAK_GFLOPS / 2]] * 2
+    result = judged([2 * FLOOR_S] * 3 + [4 * FLOOR_S] * 2, [[READ_GBS, PEAK_GFLOPS]] * 3 + slow)
     assert result.timed is not None
     assert result.timed.ratio.point == pytest.approx(0.5)
     assert result.timed.latency_us.point == pytest.approx(2e6 * FLOOR_S)
@@ -128,7 +128,7 @@ def test_a_ratio_is_paired_with_the_probe_beside_it() -> None:
 
 
 def test_too_few_calm_samples_are_marked_with_how_much_was_gone() -> None:
-    result = judged([4 * FLOOR_S] * 5, [[READ_GBS, 50.0]] * 5)
+    result = judged([4 * FLOOR_S] * 5, [[READ_GBS, PEAK_GFLOPS / 2]] * 5)
     assert result.timed is not None
     assert result.timed.disturbance == pytest.approx(0.5)
 
