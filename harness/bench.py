@@ -40,6 +40,8 @@ def run(config: DictConfig) -> int:
     asked = plan(config)
     stopping = _stopping(config)
     residency: Any = chosen("timing.residency", config.timing.residency, ("cold", "warm"))
+    if config.seed < 0:
+        raise UsageError(f"seed must be a whole number from 0; got {config.seed}")
     calls = asked.calls(config.kernel.ops)
     if not calls:
         raise UsageError(f"kernel must be an op that {asked.step.model.name} calls; got {', '.join(config.kernel.ops)}")
@@ -66,16 +68,21 @@ def run(config: DictConfig) -> int:
         )
         to_record = _recorder(asked, calls, this_run, here, limits)
         records = [to_record(result) for result in passed_over]
-        for result in session.run(chosen_calls, machine, stopping, residency=residency, seed=config.seed, progress=progress):
-            records.append(to_record(result))
-    path = store.append(records)
-    store.compact(at_least=MANY_FILES)
+        try:
+            for result in session.run(
+                chosen_calls, machine, stopping, residency=residency, seed=config.seed, progress=progress
+            ):
+                records.append(to_record(result))
+        finally:
+            # Whatever ends a run early, what was finished is kept.
+            path = store.append(records)
     shown = summary(records, asked)
     for table in shown:
         show(table)
     print(f"\n  {len(records)} measurements kept in {path.parent if path else config.results}")
     if config.output:
         write(shown, Path(config.output))
+    store.compact(at_least=MANY_FILES)
     return int(any(record.outcome.status in ("wrong", "refused", "failed") for record in records))
 
 

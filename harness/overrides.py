@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.errors import MissingConfigException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from . import catalogue
@@ -56,9 +56,19 @@ def _entry(group: str, name: str) -> str:
     if not isinstance(facts, dict):
         raise UsageError(f"{group} file must hold a mapping of fields; got {type(facts).__name__} in {name!r}")
     # Hydra looks group entries up by name: a name with a slash or a dot would be a path.
-    entry = re.sub(r"[^A-Za-z0-9_-]", "-", f"{path.parent.name}-{path.stem}" if path.stem == "config" else path.stem)
-    ConfigStore.instance().store(group=group, name=entry, node={"name": entry} | facts)
-    return entry
+    title = re.sub(r"[^A-Za-z0-9_-]", "-", f"{path.parent.name}-{path.stem}" if path.stem == "config" else path.stem)
+    return _registered(group, title, OmegaConf.create({"name": title} | facts))
+
+
+def _registered(group: str, name: str, node: DictConfig) -> str:
+    """The name that an entry is found by: its own, lengthened where a packaged entry or another file has that one."""
+    store = ConfigStore.instance()
+    others = store.repo.get(group, {})
+    # Hydra would take the packaged entry without a word.
+    while name in catalogue.names(group) or (f"{name}.yaml" in others and others[f"{name}.yaml"].node != node):
+        name += "-file"
+    store.store(group=group, name=name, node=node)
+    return name
 
 
 def check_keys(config: DictConfig, verb: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -47,7 +48,8 @@ class Prediction:
     @property
     def tokens_per_s(self) -> tuple[float, float, float]:
         """Low, point and high decode throughput at batch 1."""
-        return 1e6 / self.tpot_high_us, 1e6 / self.tpot_us, 1e6 / self.tpot_low_us
+        low, point, high = (1e6 / us if us else math.inf for us in (self.tpot_high_us, self.tpot_us, self.tpot_low_us))
+        return low, point, high
 
 
 def measured_here(
@@ -166,7 +168,9 @@ def _share(workload: Workload, devices: int) -> float:
     if workload.op == "gemv":
         return 1 / devices
     if workload.op in ("attention", "cache"):
-        return max(1 / devices, 1 / workload.axes()["kv_heads"])
+        # Heads are whole: the chip with the most of them is waited for.
+        heads = workload.axes()["kv_heads"]
+        return math.ceil(heads / devices) / heads
     return 1.0
 
 

@@ -11,17 +11,16 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 KERNELS = Path(__file__).parent.parent / "kernels"
-
+ANNOTATES_ARRAYS = re.compile(r"^from jaxtyping import", re.MULTILINE)
+# Numba reads the bodies of its kernels itself and cannot see through a decorator.
 USES_NUMBA = re.compile(r"^(from|import) \S*(ffi|numba|llvmlite)\b", re.MULTILINE)
-
-# Numba reads the bodies of its kernels itself and cannot see through a decorator, so modules that use it are left alone.
-PLAIN_MODULES = [
+CHECKED = [
     f"roofcast.kernels.{'.'.join(path.relative_to(KERNELS).with_suffix('').parts)}"
     for path in KERNELS.rglob("*.py")
-    if path.name != "__init__.py" and "ffi" not in path.parts and not USES_NUMBA.search(path.read_text())
+    if ANNOTATES_ARRAYS.search(path.read_text()) and not USES_NUMBA.search(path.read_text())
 ]
 # An int is a float here, as it is to type checkers.
-install_import_hook(PLAIN_MODULES, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+install_import_hook(CHECKED, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 # Timings of a shared machine are no reason to fail, and a failure must be there again on the next run.
 settings.register_profile("roofcast", deadline=None, derandomize=True, max_examples=25)

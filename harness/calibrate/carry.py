@@ -89,7 +89,7 @@ def _start_us(efficiency: Efficiency, target: Envelope) -> float:
 
 
 def compute_format(workload: Workload) -> str:
-    """The format that a call's arithmetic peak is looked up by: that of what it streams, else of its activations."""
+    """The format that a call's arithmetic peak is looked up by: that of what it streams, else f32."""
     tensors = workload.operands().values()
     streamed = [tensor.format for tensor in tensors if tensor.role in ("weight", "kv")]
     return streamed[0] if streamed else "f32"

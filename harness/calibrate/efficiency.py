@@ -65,10 +65,12 @@ def group_of(workload: Workload) -> str:
 
 def _fit(members: Sequence[Evidence]) -> Efficiency:
     latency = np.array([one.latency_us for one in members])
-    ideal = np.array([one.workload.cost().streamed_bytes / one.read_gbs / 1e3 for one in members])
+    streamed = np.array([one.workload.cost().streamed_bytes for one in members])
+    ideal = streamed / np.array([one.read_gbs for one in members]) / 1e3
     if ideal.max() == 0:
         return Efficiency(float(np.median(latency)), 1.0, len(members))
-    if len(np.unique(ideal)) < 2:
+    # Of the bytes, not of the ideal times: two runs' bandwidths do not make two sizes of one.
+    if len(np.unique(streamed)) < 2:
         return Efficiency(0.0, float(min(1.0, np.median(ideal / latency))), len(members))
     (start, slope), _ = nnls(np.stack([1 / latency, ideal / latency], axis=1), np.ones(len(members)))
     if slope < 1:

@@ -237,7 +237,7 @@ def _ready(workload: Workload, one: Implementation, machine: Machine, residency:
         computed = outputs(workload, compiled, packed)
     except Exception as error:
         # An implementation may fail in any way its compiler can; the others must still be measured.
-        return Result(workload, one.name, "failed", f"{type(error).__name__}: {str(error).splitlines()[0]}")
+        return Result(workload, one.name, "failed", f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
     xla = xla_cost(compiled.program, workload, machine.backend)
     wrong = check.error(workload, computed, check.expected(workload, packed))
     if not wrong <= workload.tolerance():

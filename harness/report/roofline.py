@@ -50,9 +50,11 @@ def _row(record: Measurement) -> list[str]:
 
 
 def _notes(records: Sequence[Measurement]) -> list[str]:
-    notes = ["of ceiling: floor over time, each sample paired with the probes beside it; weights and KV cache cold."]
-    if any(record.timing is not None and record.timing.residency == "warm" for record in records):
-        warm = [record.subject.label for record in records if record.timing is not None and record.timing.residency == "warm"]
+    residencies = {record.subject.label: record.timing.residency for record in records if record.timing}
+    warm = [label for label, residency in residencies.items() if residency == "warm"]
+    cold = "; weights and KV cache cold" if len(warm) < len(residencies) else ""
+    notes = [f"of ceiling: floor over time, each sample paired with the probes beside it{cold}."]
+    if warm:
         notes.append(f"warm, their operands may be in cache: {', '.join(warm)}.")
     for record in records:
         if record.outcome.reason:

@@ -14,4 +14,5 @@ from .throughput import throughput_table
 
 def summary(records: Sequence[Measurement], asked: Plan) -> list[Table]:
     """Ceilings, kernels and throughput of a step's records, which are not empty."""
-    return [ceilings_table(records[0]), roofline_table(records), throughput_table(records, asked)]
+    newest = max(records, key=lambda record: record.started_at)
+    return [ceilings_table(newest), roofline_table(records), throughput_table(records, asked)]

@@ -32,7 +32,8 @@ def predictions(records: Sequence[Measurement], asked: Plan) -> list[Prediction]
     bounds: dict[Workload, Bound] = {
         workload: record.statistics.bound for workload, record in measured.items() if record.statistics
     }
-    capacity_gb = records[0].host.memory_bytes / 1e9 if records else None
+    host = records[0].host
+    capacity_gb = (host.memory_limit_bytes or host.memory_bytes) / 1e9
     return [
         measured_here(asked.needs, known, bounds, capacity_gb),
         *(carried(asked.needs, known, machine, count, asked.step.model.layers) for machine, count in asked.targets),

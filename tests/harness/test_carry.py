@@ -44,6 +44,12 @@ def test_one_size_puts_all_of_the_time_down_to_the_fraction() -> None:
     assert found.fraction < 0.8
 
 
+def test_two_runs_of_one_size_are_still_one_size() -> None:
+    shapes = (Gemv(n=2048, k=2048, weight_format="bf16"), Gemv(n=1024, k=4096, weight_format="bf16"))
+    found = fit([Evidence(one, 500, 500, 500, read_gbs, 1e11) for one, read_gbs in zip(shapes, (20.0, 21.0), strict=True)])
+    assert found["gemv bf16"].start_us == 0.0
+
+
 def test_a_kernel_that_streams_nothing_is_all_start_up() -> None:
     workload = Activation(function="silu", gated=True, d=8192)
     assert fit([Evidence(workload, 4, 5, 6, 20, 1e11)])["activation"] == Efficiency(5.0, 1.0, 1)

@@ -56,6 +56,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("timing.precision=0", "timing.precision must be a number above 0; got 0"),
         ("timing.budget_s=-3", "timing.budget_s must be a number above 0; got -3"),
         ("timing.min_samples=1", "timing.min_samples must be a whole number from 2; got 1"),
+        ("seed=-1", "seed must be a whole number from 0; got -1"),
         ("timing.residency=tepid", "timing.residency must be one of cold, warm; got 'tepid'"),
         ("device=h1000", "device must be a file in conf/device or one of their aliases; got 'h1000'; did you mean H100"),
         ("targets=[9xh1000]", "device must be a file in conf/device or one of their aliases; got 'h1000'"),
@@ -116,9 +117,20 @@ def test_a_hugging_face_configuration_is_a_model(tmp_path: Path) -> None:
         prepared([f"model={folder}/config.json"])
 
 
+def test_a_file_is_not_taken_for_another_one_of_its_name(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "twin.yaml").write_text(f"note: {folder}\n")
+    (tmp_path / "H100_SXM.yaml").write_text("note: mine\n")
+    assert prepared(["device=H100_SXM.yaml"]) == ["device=H100_SXM-file"]
+    assert prepared(["device=a/twin.yaml,b/twin.yaml"]) == prepared(["device=a/twin.yaml,b/twin.yaml"])
+    assert prepared(["device=a/twin.yaml,b/twin.yaml"]) == ["device=twin,twin-file"]
+
+
 def test_help_lists_groups_examples_and_every_key(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["--help"]) == cli.OK
-    assert all(verb in capsys.readouterr().out for verb in ["roofcast bench"])
+    said = capsys.readouterr().out
+    assert all(f"roofcast {verb} " in said for verb in cli.VERBS)
     done = subprocess.run(
         [sys.executable, "-m", "roofcast.harness", "bench", "--help"],
         capture_output=True,

@@ -1,5 +1,6 @@
 """Steps on machines: sums, floors, refusals, all-reduces, serial layers."""
 
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -63,6 +64,20 @@ def test_what_does_not_fit_is_said_with_how_many_would() -> None:
     assert not found.tpot_us
     wafer = carried(decode_step(step), perfect(step), WAFER, 1, step.model.layers)
     assert "needs 9 devices" in wafer.refusal
+
+
+def test_heads_are_shared_whole_and_a_lone_one_is_kept_by_every_chip() -> None:
+    step = step_of("llama-3.1-8b", 8192)
+    needs, known = decode_step(step), perfect(step)
+    spent = {count: carried(needs, known, H100, count, 32).parts_us["attention"] for count in (4, 5, 8, 16)}
+    assert spent[5] == spent[4] > spent[8] == spent[16]
+
+
+def test_a_time_that_may_be_nothing_is_no_crash() -> None:
+    step = step_of("llama-3.2-1b")
+    known = {workload: replace(one, low_us=0.0, high_us=math.inf) for workload, one in perfect(step).items()}
+    found = measured_here(decode_step(step), known, dict.fromkeys(known, "memory"), 24.0)
+    assert found.tokens_per_s == (0.0, 1e6 / found.tpot_us, math.inf)
 
 
 def test_tensor_parallel_waits_for_two_all_reduces_a_layer() -> None:

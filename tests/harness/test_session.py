@@ -82,6 +82,10 @@ def test_a_kernel_that_does_not_compile_fails_alone() -> None:
     def broken(workload: Workload, weight: Any, x: Any) -> Any:
         raise TypeError("no such\nthing")
 
+    def silent(workload: Workload, weight: Any, x: Any) -> Any:
+        raise NotImplementedError
+
+    assert measured(GEMV, code(silent)).reason.startswith("NotImplementedError")
     calls = [(GEMV, code(broken)), (GEMV, replace(code(right), name="test.right"))]
     results = {one.implementation: one for one in session.run(calls, MACHINE, STOPPING, residency="cold", seed=0)}
     assert results["test.code"].status == "failed"
@@ -136,7 +140,7 @@ def test_too_few_calm_samples_are_marked_with_how_much_was_gone() -> None:
 SMALL = [
     Activation(function="silu", gated=True, d=64),
     Norm(kind="rmsnorm", d=64, residual=True, weight_format="bf16"),
-    Embedding(rows=1000, d=64, weight_format="bf16"),
+    Embedding(rows=1000, d=4096, weight_format="bf16"),
     CacheUpdate(kv_heads=2, context=64, head_dim=16, value_dim=16, kv_format="bf16"),
     Gemv(n=64, k=64, weight_format="bf16"),
     Gemv(n=512, k=640, weight_format="f32"),
