@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def run(config: DictConfig) -> int:
         chosen_calls, passed_over = _implementations(calls, config.implementation, backend)
         progress("measuring this machine's ceilings", 0.0)
         limits = measure_limits(backend, here.cache_bytes, MEASURED_FORMATS)
-        before = usual(store, here.key)
+        before, complaint = usual(store, here.key)
         machine = session.Machine(
             backend=backend,
             cache_bytes=here.last_level_cache_bytes,
@@ -83,7 +84,9 @@ def run(config: DictConfig) -> int:
     if config.output:
         write(shown, Path(config.output))
     store.compact(at_least=MANY_FILES)
-    return int(any(record.outcome.status in ("wrong", "refused", "failed") for record in records))
+    if complaint:
+        print(f"roofcast: {complaint}", file=sys.stderr)
+    return int(bool(complaint) or any(record.outcome.status in ("wrong", "refused", "failed") for record in records))
 
 
 def _implementations(
@@ -186,6 +189,10 @@ def _stopping(config: DictConfig) -> Stopping:
     for name in ("min_samples", "max_samples"):
         if timing[name] < 2:
             raise UsageError(f"timing.{name} must be a whole number from 2; got {timing[name]}")
+    if timing.max_samples < timing.min_samples:
+        raise UsageError(
+            f"timing.max_samples must be at least timing.min_samples, {timing.min_samples}; got {timing.max_samples}"
+        )
     return Stopping(timing.precision, timing.min_samples, timing.max_samples, timing.budget_s)
 
 

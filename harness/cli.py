@@ -50,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return _hydra(verb, rest)
     except KeyboardInterrupt:
-        return _complain("stopped; what was finished is in the store")
+        return _complain("stopped; kernels that were finished are in the store, and nothing that was there is harmed")
 
 
 def _hydra(verb: str, overrides: Sequence[str]) -> int:

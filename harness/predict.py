@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from ..kernels.model import Model
 from ..kernels.op import Need, Workload
 from .calibrate.carry import carry
 from .calibrate.efficiency import Evidence, fit, group_of
@@ -86,13 +87,13 @@ def measured_here(
 
 
 def carried(
-    needs: Sequence[Need], evidence: Mapping[Workload, Evidence], target: Envelope, devices: int, layers: int
+    needs: Sequence[Need], evidence: Mapping[Workload, Evidence], target: Envelope, devices: int, model: Model
 ) -> Prediction:
     """The step on `devices` chips of a machine that is not here, tensor-parallel where there are several.
 
-    What does not fit the chips' memory is refused, not computed through. Each layer of a tensor-parallel step waits
-    for two all-reduces (Shoeybi et al., Megatron-LM, arXiv:1909.08053). A machine with a published serial latency per
-    layer is never faster than its layers.
+    What does not fit the chips' memory is refused, not computed through. A tensor-parallel step waits for an all-reduce
+    after attention and after the feed-forward of each layer (Shoeybi et al., Megatron-LM, arXiv:1909.08053). A machine
+    with a published serial latency per layer is never faster than its layers.
     """
     name = target.name if devices == 1 else f"{devices}x {target.name}"
     needed_gb = resident_bytes(needs) / 1e9
@@ -105,42 +106,32 @@ def carried(
         return replace(blank, refusal=refusal)
     efficiencies = fit(list(evidence.values()))
     parts: dict[str, float] = {}
-    low = high = memory = floor = 0.0
+    low = high = floor = memory = waiting = 0.0
     for need in called:
         efficiency = efficiencies[group_of(need.workload)]
         time = carry(evidence[need.workload], efficiency, target, share=_share(need.workload, devices))
         low, high = low + need.count * time.low_us, high + need.count * time.high_us
-        memory, floor = memory + need.count * time.memory_us, floor + need.count * time.floor_us
+        floor, memory = floor + need.count * time.floor_us, memory + need.count * time.memory_us
+        waiting += need.count * time.start_us
         parts[need.workload.op] = parts.get(need.workload.op, 0.0) + need.count * time.point_us
-    return _with_serial_terms(blank, target, devices, layers, parts, (low, high, memory, floor))
-
-
-def _with_serial_terms(
-    blank: Prediction,
-    target: Envelope,
-    devices: int,
-    layers: int,
-    parts: dict[str, float],
-    sums: tuple[float, float, float, float],
-) -> Prediction:
-    low, high, memory, floor = sums
     notes = []
-    kernels = sum(parts.values())
     if devices > 1 and target.allreduce_us:
-        wait = target.allreduce_us
-        parts["all-reduce"] = 2 * layers * wait.value
-        low, high = low + 2 * layers * (wait.low or wait.value), high + 2 * layers * (wait.high or wait.value)
-        notes.append(f"two all-reduces a layer at {wait.value:g} us ({wait.basis}: {wait.source})")
+        wait, count = target.allreduce_us, reduces_per_layer(model) * model.layers
+        parts["all-reduce"] = count * wait.value
+        low, high = low + count * (wait.low or wait.value), high + count * (wait.high or wait.value)
+        notes.append(f"{reduces_per_layer(model)} all-reduces a layer at {wait.value:g} us ({wait.basis}: {wait.source})")
     if target.layer_us:
         serial = target.layer_us
         # The published layer time holds the kernels too: only what exceeds them is added.
-        parts["layer latency"] = max(0.0, layers * serial.value - kernels)
-        low = max(low, layers * (serial.low or serial.value))
-        high = max(high, layers * (serial.high or serial.value))
+        parts["layer latency"] = max(0.0, model.layers * serial.value - sum(parts.values()))
+        low = max(low, model.layers * (serial.low or serial.value))
+        high = max(high, model.layers * (serial.high or serial.value))
         notes.append(f"{serial.value:g} us a layer ({serial.basis}: {serial.source})")
+    elif target.launch_us is None:
+        notes.append("start-up per kernel as on this machine, for none is known of it")
     point = sum(parts.values())
-    compute = floor - memory
-    bound: Bound = "latency" if point - floor > floor else "memory" if memory >= compute else "compute"
+    waiting += parts.get("all-reduce", 0.0) + parts.get("layer latency", 0.0)
+    bound: Bound = "latency" if waiting > point / 2 else "memory" if 2 * memory >= floor else "compute"
     return replace(
         blank,
         tpot_low_us=min(low, point),
@@ -152,6 +143,13 @@ def _with_serial_terms(
     )
 
 
+def reduces_per_layer(model: Model) -> int:
+    """All-reduces that one layer of a tensor-parallel step waits for: one per residual add."""
+    if model.parallel_block:
+        return 1
+    return 3 if model.family == "encoder-decoder" else 2
+
+
 def _refusal(target: Envelope, devices: int, needed_gb: float, missing: Sequence[str]) -> str:
     if target.capacity_gb is None:
         return "the size of its memory is not known"
@@ -160,6 +158,8 @@ def _refusal(target: Envelope, devices: int, needed_gb: float, missing: Sequence
         return f"does not fit: {needed_gb:.1f} GB in {target.capacity_gb * devices:g} GB; needs {least:.0f} devices"
     if devices > 1 and target.allreduce_us is None:
         return "several of it cannot be predicted: no all-reduce latency is known"
+    if target.node_chips and devices > target.node_chips.value:
+        return f"its all-reduce latency is known within a node of {target.node_chips.value:g} only"
     return f"not measured here: {', '.join(missing)}" if missing else ""
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..kernels.model import Step
+from ..kernels.op import Workload
 from .record import Measurement
 from .store import Report, Store
 
@@ -20,25 +22,33 @@ class Usual:
     multiply_add_gflops: float | None = None
 
 
-def usual(store: Store, host_key: str) -> Usual:
-    """The median ceilings of a host's last runs, which tell a new run whether its whole time is disturbed."""
+def usual(store: Store, host_key: str) -> tuple[Usual, str]:
+    """The median ceilings of a host's last runs, which tell a new run whether its whole time is disturbed.
+
+    Returns:
+        The rates, and one sentence on what the store holds that cannot be read, empty where that is nothing.
+    """
     report = store.query(
         "SELECT median(read_gbs) AS read_gbs, median(multiply_add_gflops) AS multiply_add_gflops FROM ("
         "SELECT run_id, max(read_gbs) AS read_gbs, max(multiply_add_gflops) AS multiply_add_gflops FROM records "
         "WHERE host_key = ? AND read_gbs IS NOT NULL GROUP BY run_id ORDER BY max(started_at) DESC LIMIT ?)",
         (host_key, HISTORY_RUNS),
     )
-    return Usual(**report.found[0]) if report.found else Usual()
+    return Usual(**report.found[0]) if report.found else Usual(), report.complaint
 
 
-def latest(store: Store, step: Step) -> Report[Measurement]:
-    """The newest measurement of each call and implementation for a step, from the host that measured it last."""
-    asked = "model = ? AND context = ? AND weight_format = ? AND kv_format = ? AND activation_format = ?"
-    formats = step.formats
-    values = (step.model.name, step.context, formats.weight, formats.kv, formats.activation)
-    report = store.read(asked, values)
-    if not report.found:
-        return report
-    host = report.found[-1].host.key
-    newest = {(one.subject.label, one.subject.implementation): one for one in report.found if one.host.key == host}
-    return Report(list(newest.values()), report.unreadable)
+def latest(store: Store, calls: Iterable[Workload]) -> Report[Measurement]:
+    """The newest cold measurement of each of some calls with each implementation, in the order of the calls.
+
+    All are of the host that measured one of them last: times of two machines are not added up.
+    """
+    wanted = {(call.op, json.dumps(call.axes(), sort_keys=True)): place for place, call in enumerate(calls)}
+    names = ", ".join("?" * len(wanted))
+    report = store.read(
+        f"residency IS DISTINCT FROM 'warm' AND axes IN ({names})" if names else "FALSE", [axes for _, axes in wanted]
+    )
+    found = [one for one in report.found if (one.subject.op, one.subject.axes) in wanted]
+    here = found[-1].host.key if found else ""
+    newest = {(one.subject.op, one.subject.axes, one.subject.implementation): one for one in found if one.host.key == here}
+    ordered = sorted(newest.values(), key=lambda one: wanted[one.subject.op, one.subject.axes])
+    return Report(ordered, report.unreadable)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from ..kernels.op import op_names
 from .errors import UsageError
 from .plan import plan
 from .recall import latest
@@ -20,7 +21,7 @@ def run(config: DictConfig) -> int:
     asked = plan(config)
     if config.output:
         check_suffix(Path(config.output))
-    report = latest(Store(Path(config.results)), asked.step)
+    report = latest(Store(Path(config.results)), asked.calls(op_names()))
     if report.complaint:
         print(f"roofcast: {report.complaint}", file=sys.stderr)
     if not report.found:

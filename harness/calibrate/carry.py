@@ -17,6 +17,7 @@ class Carried:
         low_us, point_us, high_us: interval and best estimate; none is below `floor_us`.
         floor_us: the roofline's floor on the target's peaks.
         memory_us: the part of the floor that memory sets; the rest of it is arithmetic.
+        start_us: the part of the point that no bandwidth shortens.
     """
 
     low_us: float
@@ -24,6 +25,7 @@ class Carried:
     high_us: float
     floor_us: float
     memory_us: float
+    start_us: float
 
 
 def scaled_us(latency_us: float, cost: Cost, *, bandwidth_ratio: float, peak_ratio: float, ridge: float) -> float:
@@ -75,7 +77,7 @@ def carry(evidence: Evidence, efficiency: Efficiency, target: Envelope, *, share
         # A kernel that streams nothing does not get faster with bandwidth: it takes a launch.
         estimates.append(max(carried, start_us))
     low, point, high = (max(floor_us, value) for value in (min(estimates), estimates[0], max(estimates)))
-    return Carried(low, point, high, floor_us, memory_us)
+    return Carried(low, point, high, floor_us, memory_us, min(start_us, point))
 
 
 def _start_us(efficiency: Efficiency, target: Envelope) -> float:

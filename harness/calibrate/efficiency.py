@@ -18,8 +18,8 @@ class Evidence:
     Attributes:
         workload: the call.
         low_us, latency_us, high_us: interval and median of its time.
-        read_gbs: read bandwidth measured beside it.
-        flops_per_s: arithmetic peak measured beside it.
+        read_gbs: read bandwidth, the median of the probes beside its samples.
+        flops_per_s: arithmetic peak of the machine that measured it, as it was beside its samples.
     """
 
     workload: Workload

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -51,15 +52,18 @@ class Series:
     stop_reason: str = ""
 
 
+Name = TypeVar("Name")
+
+
 def measure(
-    kernels: Mapping[str, Callable[[], float]],
+    kernels: Mapping[Name, Callable[[], float]],
     probes: Sequence[Callable[[], float]],
     stopping: Stopping,
     *,
     usual: Sequence[float | None],
     seed: int,
-    progress: Callable[[str, int, int], None] = lambda name, done, total: None,
-) -> dict[str, Series]:
+    progress: Callable[[Name, int, int], None] = lambda name, done, total: None,
+) -> dict[Name, Series]:
     """Samples every kernel, in rounds of random order, until each meets the criterion or the budget is spent.
 
     Args:
@@ -79,7 +83,7 @@ def measure(
     before = [probe() for probe in probes]
     seen = [before]
     while active:
-        for name in rng.permutation(active):
+        for name in (active[place] for place in rng.permutation(len(active))):
             seconds = kernels[name]()
             after = [probe() for probe in probes]
             seen.append(after)

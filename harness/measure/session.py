@@ -24,6 +24,10 @@ POOL_SHARE = 0.5
 """Share of the free memory that the operands of one batch of kernels may take; drawing and checking need the rest."""
 
 
+_Name = tuple[Workload, str]
+"""What is measured: a call, and the name of the code that computes it."""
+
+
 @dataclass(frozen=True)
 class Timed:
     """What a kernel's samples say.
@@ -131,15 +135,15 @@ def run(
     batches = list(_batches(calls, POOL_SHARE * machine.free_bytes, machine.cache_bytes))
     done = 0
     for batch in batches:
-        ready: dict[str, Result] = {}
+        ready: dict[_Name, Result] = {}
         for workload, one in batch:
-            progress(f"checking {workload.label}", 0.5 * done / len(calls))
+            progress(f"checking {workload.label}", done / len(calls) / 2)
             result = _ready(workload, one, machine, residency, seed)
             done += 1
             if result.kernel is None:
                 yield result
             else:
-                ready[f"{workload.label} {one.name}"] = result
+                ready[workload, one.name] = result
         share = Stopping(
             stopping.precision, stopping.min_samples, stopping.max_samples, stopping.budget_s * len(batch) / len(calls)
         )
@@ -147,7 +151,7 @@ def run(
 
 
 def _timed(
-    ready: Mapping[str, Result],
+    ready: Mapping[_Name, Result],
     machine: Machine,
     stopping: Stopping,
     seed: int,
@@ -160,7 +164,7 @@ def _timed(
         stopping,
         usual=(machine.usual_read_gbs, machine.usual_multiply_add_gflops),
         seed=seed,
-        progress=lambda name, count, total: progress(f"timing {name}", 0.5 + 0.5 * count / total),
+        progress=lambda name, count, total: progress(f"timed {name[0].label}", (1 + count / total) / 2),
     )
     seen = [pair for one in series.values() for pair in one.worst]
     levels = levels_of(seen, (machine.usual_read_gbs, machine.usual_multiply_add_gflops)) if seen else np.ones(2)
@@ -194,6 +198,8 @@ def judged(result: Result, series: Series, limits: Limits, levels: np.ndarray, f
 
     least_us = floor_at(fastest[0], fastest[1]).us / IMPOSSIBLE
     possible = seconds * 1e6 >= least_us
+    if not possible.all():
+        series.stop_reason += f"; {np.sum(~possible)} refused as faster than the least possible {least_us:.3g} us"
     if possible.mean() < 0.5:
         return replace(result, status="refused", reason=_impossible(seconds, least_us, result, limits), series=series)
     quiet = calm_samples(series, levels) & possible
@@ -237,22 +243,29 @@ def _ready(workload: Workload, one: Implementation, machine: Machine, residency:
         computed = outputs(workload, compiled, packed)
     except Exception as error:
         # An implementation may fail in any way its compiler can; the others must still be measured.
-        return Result(workload, one.name, "failed", f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+        return Result(workload, one.name, "failed", _words(error))
     xla = xla_cost(compiled.program, workload, machine.backend)
     wrong = check.error(workload, computed, check.expected(workload, packed))
     if not wrong <= workload.tolerance():
         reason = f"its error of {wrong:.2g} against the float64 reference exceeds {workload.tolerance():.2g}"
         return Result(workload, one.name, "wrong", reason, wrong, compiled, xla)
-    kernel = prepare(
-        workload,
-        one,
-        compiled,
-        packed,
-        residency=residency,
-        cache_bytes=machine.cache_bytes,
-        dispatch_s=machine.limits.ceilings.dispatch_us / 1e6,
-    )
+    try:
+        kernel = prepare(
+            workload,
+            one,
+            compiled,
+            packed,
+            residency=residency,
+            cache_bytes=machine.cache_bytes,
+            dispatch_s=machine.limits.ceilings.dispatch_us / 1e6,
+        )
+    except Exception as error:
+        return Result(workload, one.name, "failed", _words(error), wrong, compiled, xla)
     return Result(workload, one.name, "ok", "", wrong, compiled, xla, kernel)
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 def _batches(

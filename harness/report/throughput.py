@@ -36,7 +36,7 @@ def predictions(records: Sequence[Measurement], asked: Plan) -> list[Prediction]
     capacity_gb = (host.memory_limit_bytes or host.memory_bytes) / 1e9
     return [
         measured_here(asked.needs, known, bounds, capacity_gb),
-        *(carried(asked.needs, known, machine, count, asked.step.model.layers) for machine, count in asked.targets),
+        *(carried(asked.needs, known, machine, count, asked.step.model) for machine, count in asked.targets),
     ]
 
 

@@ -85,7 +85,7 @@ def test_every_call_of_the_step_is_kept_with_its_evidence(bench: subprocess.Comp
 
 def test_the_tables_are_written_too(bench: subprocess.CompletedProcess[str], folder: Path) -> None:
     text = (folder / "tables.md").read_text()
-    assert text.count("### ") == 3
+    assert text.count("### ") == 4
     assert "| lm_head" in text
 
 
