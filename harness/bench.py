@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import psutil
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -20,6 +19,7 @@ from .figures import Compilation, Statistics, Timing, Work
 from .linux import memory_available
 from .measure import session
 from .measure.ceilings import Limits, measure_limits
+from .measure.device import backend_and_kind
 from .measure.rounds import Stopping
 from .plan import Plan, chosen, plan
 from .recall import usual
@@ -50,8 +50,8 @@ def run(config: DictConfig) -> int:
         check_suffix(Path(config.output))
     store = Store(Path(config.results))
     store.check_writable()
-    backend = jax.default_backend()
-    here = hosts.fingerprint(backend=backend, device_kind=jax.devices()[0].device_kind)
+    backend, device_kind = backend_and_kind()
+    here = hosts.fingerprint(backend=backend, device_kind=device_kind)
     this_run = Run.start(config_hash=_hash(config), overrides=" ".join(HydraConfig.get().overrides.task))
 
     with Progress() as progress:

@@ -17,8 +17,11 @@ from ...kernels.peak import Peak
 from ...kernels.stream import Stream
 from ..figures import Ceilings
 from ..host import DEFAULT_CACHE_BYTES
-from .prepare import CACHE_MULTIPLE, compile_call, prepare
+from .prepare import compile_call, prepare
 
+STREAM_MULTIPLE = 16
+"""Last-level caches that a probe of the memory streams through. A shorter one spends some percent of its call on starting
+its threads, and large kernels then come out above the ceiling."""
 ROUNDS = 7
 """Interleaved samples per probe; the level is their 90th percentile."""
 
@@ -84,7 +87,7 @@ def measure_limits(backend: str, cache_bytes: Mapping[str, int], formats: Sequen
 def _probes(backend: str, cache_bytes: tuple[tuple[str, int], ...], formats: tuple[str, ...]) -> dict[str, Probe]:
     """Every probe, compiled; once per process, for a sweep samples them again at each configuration."""
     last_level = max((size for _, size in cache_bytes), default=DEFAULT_CACHE_BYTES)
-    far = CACHE_MULTIPLE * last_level // 4
+    far = STREAM_MULTIPLE * last_level // 4
     workloads: dict[str, Workload] = {
         "read": Stream(kind="read", elements=far),
         "copy": Stream(kind="copy", elements=far // 2),
@@ -94,7 +97,7 @@ def _probes(backend: str, cache_bytes: tuple[tuple[str, int], ...], formats: tup
     for level, size in cache_bytes:
         # Half a level, so that what else lives there does not push the buffer out.
         elements = size // 2 // 4
-        workloads[level] = Stream(kind="read", elements=elements, repeats=max(1, far // elements))
+        workloads[level] = Stream(kind="read", elements=elements, repeats=max(1, far // elements // 4))
     workloads |= {f"matmul {name}": Peak(kind="matmul", format=name, size=1024) for name in formats}
     return {name: _fastest(workload, backend) for name, workload in workloads.items()}
 

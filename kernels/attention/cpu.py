@@ -8,6 +8,8 @@ head are then combined, as in flash decoding (arXiv:2311.01282).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,78 +20,94 @@ from ..op import implementation
 from ..plain import refusal
 from .workload import Attention
 
-CHUNK_BYTES = 2**18
+CHUNK_BYTES = 2**19
 """Keys and values of a chunk: they fit a second-level cache, from where further queries of the group read them."""
 LEAST_CHUNKS, LEAST_TOKENS, MOST_TOKENS = 32, 64, 1024
 """A call is split into so many chunks at least, unless that makes them shorter than `LEAST_TOKENS`."""
-STREAMS = 4
-"""Runs of keys that are read side by side: one alone does not keep memory busy, and more confuse prefetchers."""
-RUN = 8
-"""Values that are summed up in registers before the sums go back to memory."""
+RUN = 16
+"""Values that are summed up in registers before the sums go back to memory. The columns of a longer run would not be
+read in the order in which they lie in memory, and wait for it."""
+
+AHEAD = 4096
+"""Elements between what is computed on and what is asked for: two pages of bfloat16. There is so much to compute for each
+cached row that the CPU does not come to ask for the next ones in time by itself."""
 
 
 def _attend(queries: int) -> Kernel:
-    """Makes the kernel that takes so many queries of a group at a time.
+    """Makes the kernel that takes so many queries of a group at a time, 1 or 4.
 
-    A vector of scores belongs to `queries` queries and, for each, to the tokens `stream * apart + t + j` with
-    `stream < STREAMS` and `j < near`, in this order.
+    Lane `t * queries + q` of a vector of scores belongs to token t and query q.
     """
     tokens = LANES // queries
-    near = tokens // STREAMS
-    tile = queries * tokens
     room = queries * MOST_TOKENS
-    halves = 2 * queries
+    pair = 2 * queries
 
     @helper
-    def score(scores, query, rows, keys, first, count, apart):
-        """Fills the chunk's scores with e^(score - largest); returns their sum and the largest, per query."""
-        whole = keys.shape[1] // PAIR * PAIR
+    def products(query, rows, keys, token, last):
+        """For each query a vector whose lanes add up to its score, but for columns that make no whole pair."""
+        sums = vectors.filled(0, queries)
+        for column in range(0, keys.shape[1] // PAIR * PAIR, PAIR):
+            lanes.prefetch_pairs(keys, (token + AHEAD // keys.shape[1],), column, 1)
+            part = lanes.load_pairs(keys, (min(token, last),), column, 1)
+            sums = vectors.add_pair_products(sums, lanes.load_pairs(query, rows, column, 1), part)
+        return sums
+
+    @helper
+    def last_products(query, rows, keys, token, last):
+        """The columns that `products` leaves out. Together, they would push its sums out of their registers."""
+        column = keys.shape[1] // PAIR * PAIR
+        part = lanes.load_last_pairs(keys, (min(token, last),), column)
+        return vectors.add_pair_products(vectors.filled(0, queries), lanes.load_pairs(query, rows, column, 1), part)
+
+    score_tile, score_tile_end = (_tile(tokens, function) for function in (products, last_products))
+
+    @helper
+    def score(scores, query, rows, keys, first, count):
+        """Fills a chunk's scores with e^(score - largest); returns their sum and the largest, per lane."""
         largest = vectors.filled(-math.inf, 1)
-        for t in range(0, apart, near):
-            cached = lanes.rows_apart(first + t, apart, first + count - 1, STREAMS, near)
-            dots = vectors.filled(0, tile)
-            for column in range(0, whole, PAIR):
-                part = lanes.load_pairs(query, rows, column)
-                dots = vectors.add_pair_products(dots, part, lanes.load_pairs(keys, cached, column))
-            if whole < keys.shape[1]:
-                part = lanes.load_pairs(query, rows, whole)
-                dots = vectors.add_pair_products(dots, part, lanes.load_last_pairs(keys, cached, whole))
-            found = vectors.sums(dots)
+        for t in range(0, count, tokens):
+            found = vectors.sums(score_tile(query, rows, keys, first + t, first + count - 1))
+            if keys.shape[1] % PAIR:
+                found = found + vectors.sums(score_tile_end(query, rows, keys, first + t, first + count - 1))
             largest = vectors.larger(found, largest)
-            lanes.store(scores, t * queries * STREAMS, found)
-        for stream in range(STREAMS):
-            # Past the end of the chunk the last token was scored again.
-            for t in range(max(0, count - stream * apart), apart):
-                for q in range(queries):
-                    scores[t // near * LANES + q * tokens + stream * near + t % near] = -math.inf
-        largest = vectors.largest_of_group(largest, tokens)
+            lanes.store(scores, t * queries, found)
+        largest = vectors.largest_of_every(largest, queries)
+        # The last vector may have scored the last token more than once.
+        for index in range(count * queries, (count + tokens - 1) // tokens * LANES):
+            scores[index] = -math.inf
         total = vectors.filled(0, 1)
-        for index in range(0, apart * queries * STREAMS, LANES):
+        for index in range(0, count * queries, LANES):
             powers = vectors.exp(lanes.load(scores, index) - largest)
             lanes.store(scores, index, powers)
             total = total + powers
         return total, largest
 
     @helper
-    def mix(mixed, rows, scores, values, first, count, apart):
-        """Sums up the chunk's values, weighted by `scores`."""
+    def mix(mixed, rows, scores, values, first, count):
+        """Sums up a chunk's values, weighted by `scores`."""
+        whole = min(values.shape[1] // PAIR * PAIR, mixed.shape[1])
+        twos = whole // (2 * PAIR) * (2 * PAIR)
         for column in range(0, mixed.shape[1], PAIR):
-            lanes.store_pairs(mixed, rows, column, vectors.filled(0, halves))
-        for stream in range(STREAMS):
-            for start in range(0, min(apart, count - stream * apart), RUN):
-                stop = min(start + RUN, apart, count - stream * apart)
-                for column in range(0, mixed.shape[1], PAIR):
-                    sums = lanes.load_pairs(mixed, rows, column)
-                    for t in range(start, stop):
-                        place = t // near * LANES + stream * near + t % near
-                        weights = lanes.load_splats(scores, place, tokens, queries)
-                        cached = (first + stream * apart + t,)
-                        if column + PAIR <= values.shape[1]:
-                            part = lanes.load_pairs(values, cached, column)
-                        else:
-                            part = lanes.load_last_pairs(values, cached, column)
-                        sums = vectors.add_products(sums, weights, part)
-                    lanes.store_pairs(mixed, rows, column, sums)
+            lanes.store_pairs(mixed, rows, column, vectors.filled(0, pair))
+        for start in range(0, count, RUN):
+            stop = min(start + RUN, count)
+            for column in range(0, twos, 2 * PAIR):
+                sums = lanes.load_pairs(mixed, rows, column, 2)
+                for t in range(start, stop):
+                    lanes.prefetch_pairs(values, (first + t + AHEAD // values.shape[1],), column, 2)
+                    weights = lanes.load_splats(scores, t * queries, 1, queries)
+                    sums = vectors.add_products(sums, weights, lanes.load_pairs(values, (first + t,), column, 2))
+                lanes.store_pairs(mixed, rows, column, sums)
+            for column in range(twos, mixed.shape[1], PAIR):
+                sums = lanes.load_pairs(mixed, rows, column, 1)
+                for t in range(start, stop):
+                    weights = lanes.load_splats(scores, t * queries, 1, queries)
+                    if column < whole:
+                        part = lanes.load_pairs(values, (first + t,), column, 1)
+                    else:
+                        part = lanes.load_last_pairs(values, (first + t,), column)
+                    sums = vectors.add_products(sums, weights, part)
+                lanes.store_pairs(mixed, rows, column, sums)
 
     def attend(start, stop, query, keys, values, total, largest, mixed, chunk):
         scores = lanes.scratch(room)
@@ -97,52 +115,67 @@ def _attend(queries: int) -> Kernel:
         for unit in range(start, stop):
             head, first = unit // chunks, unit % chunks * chunk
             count = min(chunk, keys.shape[1] - first)
-            apart = (count + tokens - 1) // tokens * near
             for number in range(query.shape[1] // queries):
                 rows = lanes.rows_apart(number * queries, 0, query.shape[1], 1, queries)
-                sums, peaks = score(scores, query[head], rows, keys[head], first, count, apart)
+                sums, peaks = score(scores, query[head], rows, keys[head], first, count)
                 lanes.store(total[unit, number], 0, sums)
                 lanes.store(largest[unit, number], 0, peaks)
-                mix(mixed[unit], rows, scores, values[head], first, count, apart)
+                mix(mixed[unit], rows, scores, values[head], first, count)
 
     attend.__name__ = f"attend_{queries}"
     return kernel(attend)
 
 
+def _tile(tokens: int, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The vectors of a function of so many tokens, 4 or 16, one token after the other as they lie in memory."""
+    inner = function if tokens == 4 else _tile(4, function)
+    step = tokens // 4
+
+    @helper
+    def tile(query, rows, keys, token, last):
+        return vectors.joined(
+            inner(query, rows, keys, token, last),
+            inner(query, rows, keys, token + step, last),
+            inner(query, rows, keys, token + 2 * step, last),
+            inner(query, rows, keys, token + 3 * step, last),
+        )
+
+    return tile
+
+
 _KERNELS = {queries: _attend(queries) for queries in (1, 4)}
-
-
-@kernel
-def combine(start, stop, total, largest, mixed, values, out, queries):
-    """Brings together the chunks of the queries [start, stop)."""
-    group, tokens = mixed.shape[1], LANES // queries
-    chunks = mixed.shape[0] // values.shape[0]
-    for row in range(start, stop):
-        first, tile, place = row // group * chunks, row % group // queries, row % queries * tokens
-        peak = -math.inf
-        for unit in range(first, first + chunks):
-            peak = max(peak, largest[unit, tile, place])
-        sums = 0.0
-        for column in range(0, out.shape[1], PAIR):
-            lanes.store_pairs(out, (row,), column, vectors.filled(0, 2))
-        for unit in range(first, first + chunks):
-            weight = math.exp(largest[unit, tile, place] - peak)
-            for index in range(place, place + tokens):
-                sums += weight * total[unit, tile, index]
-            _add_scaled(out, row, weight, mixed[unit], row % group)
-        for column in range(0, out.shape[1], PAIR):
-            mean = vectors.add_products(
-                vectors.filled(0, 2), vectors.filled(1 / sums, 1), lanes.load_pairs(out, (row,), column)
-            )
-            lanes.store_pairs(out, (row,), column, lanes.consecutive(mean, values))
 
 
 @helper
 def _add_scaled(out, row, weight, mixed, query):
     for column in range(0, out.shape[1], PAIR):
-        sums = lanes.load_pairs(out, (row,), column)
-        sums = vectors.add_products(sums, vectors.filled(weight, 1), lanes.load_pairs(mixed, (query,), column))
+        sums = lanes.load_pairs(out, (row,), column, 1)
+        sums = vectors.add_products(sums, vectors.filled(weight, 1), lanes.load_pairs(mixed, (query,), column, 1))
         lanes.store_pairs(out, (row,), column, sums)
+
+
+@kernel
+def combine(start, stop, total, largest, mixed, values, out, queries):
+    """Brings together the chunks of the queries [start, stop)."""
+    group = mixed.shape[1]
+    chunks = mixed.shape[0] // values.shape[0]
+    for row in range(start, stop):
+        first, number, query = row // group * chunks, row % group // queries, row % queries
+        peak = -math.inf
+        for unit in range(first, first + chunks):
+            peak = max(peak, largest[unit, number, query])
+        sums = 0.0
+        for column in range(0, out.shape[1], PAIR):
+            lanes.store_pairs(out, (row,), column, vectors.filled(0, 2))
+        for unit in range(first, first + chunks):
+            weight = math.exp(largest[unit, number, query] - peak)
+            for index in range(query, LANES, queries):
+                sums += weight * total[unit, number, index]
+            _add_scaled(out, row, weight, mixed[unit], row % group)
+        for column in range(0, out.shape[1], PAIR):
+            part = lanes.load_pairs(out, (row,), column, 1)
+            mean = vectors.add_products(vectors.filled(0, 2), vectors.filled(1 / sums, 1), part)
+            lanes.store_pairs(out, (row,), column, lanes.consecutive(mean, values))
 
 
 def _refuses(workload: Attention) -> str | None:
@@ -165,7 +198,7 @@ def numba(
     queries = 1 if group == 1 else 4
     padded = -(-group // queries) * queries
     width = -(-workload.value_dim // PAIR) * PAIR
-    chunk = chunk_tokens(workload, keys.dtype.itemsize)
+    chunk = _chunk_tokens(workload, keys.dtype.itemsize)
     units = heads * -(-workload.context // chunk)
 
     def shape(*extents: int) -> jax.ShapeDtypeStruct:
@@ -184,8 +217,7 @@ def numba(
     return out.reshape(workload.heads, workload.value_dim).astype(query.dtype)
 
 
-def chunk_tokens(workload: Attention, itemsize: int) -> int:
-    """Tokens per chunk."""
+def _chunk_tokens(workload: Attention, itemsize: int) -> int:
     row = workload.head_dim + (0 if workload.shared_values else workload.value_dim)
     by_bytes = max(LEAST_TOKENS, min(MOST_TOKENS, CHUNK_BYTES // (row * itemsize)))
     by_count = max(LEAST_TOKENS, -(-workload.kv_heads * workload.context // LEAST_CHUNKS))

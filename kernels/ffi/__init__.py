@@ -14,9 +14,12 @@ from .kernel import Kernel, kernel, unusable
 from .widths import LANES, PAIR
 
 try:
-    from numba.extending import register_jitable as helper
+    from numba.extending import register_jitable
 
     from . import lanes, vectors
+
+    # Always in line: vectors that pass through a call go through memory.
+    helper = register_jitable(forceinline=True)
 except ImportError:  # `unusable` says so, and no body is ever compiled
     helper, lanes, vectors = (lambda function: function), None, None
 

@@ -29,6 +29,9 @@ F32, I32, WORD = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 VECTOR, INTS = ir.VectorType(F32, LANES), ir.VectorType(I32, LANES)
 
 
+_LINE_BYTES, _SECOND_LEVEL = 64, 2
+
+
 class Block(types.Type):
     """The Numba type of `count` vectors."""
 
@@ -53,7 +56,7 @@ def pack(builder: Any, vectors: Sequence[Any]) -> Any:
 
 def unpack(builder: Any, aggregate: Any) -> list[Any]:
     """Generates the vectors of a block, or the members of a tuple."""
-    return [builder.extract_value(aggregate, index) for index in range(aggregate.type.count)]
+    return [builder.extract_value(aggregate, index) for index in range(len(aggregate.type))]
 
 
 def integers(values: Sequence[int] | range) -> Any:
@@ -149,20 +152,22 @@ def scratch(_typing: Any, size: Any) -> Any:
 
 
 @instruction
-def load_pairs(_typing: Any, matrix: Any, rows: Any, column: Any) -> Any:
-    """The 32 elements from a column on, of each row."""
+def load_pairs(_typing: Any, matrix: Any, rows: Any, column: Any, n: Any) -> Any:
+    """`n` pairs from a column on, of each row in turn; `n` is a constant."""
+    pairs = constant(n)
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         source = _Source(context, builder, signature.args[0], values[0])
-        places = [source.place(row, values[2]) for row in unpack(builder, values[1])]
+        columns = [builder.add(values[2], WORD(index * PAIR)) for index in range(pairs)]
+        places = [source.place(row, column) for row in unpack(builder, values[1]) for column in columns]
         return pack(builder, [vector for place in places for vector in source.pair(place)])
 
-    return Block(2 * rows.count)(matrix, rows, types.int64), generate
+    return Block(2 * pairs * rows.count)(matrix, rows, types.int64, n), generate
 
 
 @instruction
 def load_last_pairs(_typing: Any, matrix: Any, rows: Any, column: Any) -> Any:
-    """The elements from a column to the end, of each row; fewer than 32, and zeros in their place."""
+    """One pair of each row: the elements from a column to the end, fewer than 32, and zeros in their place."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         source = _Source(context, builder, signature.args[0], values[0])
@@ -175,18 +180,40 @@ def load_last_pairs(_typing: Any, matrix: Any, rows: Any, column: Any) -> Any:
 
 @instruction
 def store_pairs(_typing: Any, matrix: Any, rows: Any, column: Any, block: Any) -> Any:
-    """Writes a pair into each row of a float32 matrix, from a column on, as it is."""
+    """Writes equally many pairs into each row of a float32 matrix, from a column on, as they are."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         source = _Source(context, builder, signature.args[0], values[0])
-        vectors = unpack(builder, values[3])
-        for index, row in enumerate(unpack(builder, values[1])):
-            for half in (0, 1):
-                place = source.place(row, builder.add(values[2], WORD(half * LANES)))
-                builder.store(vectors[2 * index + half], builder.bitcast(place, VECTOR.as_pointer()), align=4)
+        vectors = iter(unpack(builder, values[3]))
+        for row in unpack(builder, values[1]):
+            for index in range(block.count // rows.count):
+                place = source.place(row, builder.add(values[2], WORD(index * LANES)))
+                builder.store(next(vectors), builder.bitcast(place, VECTOR.as_pointer()), align=4)
         return context.get_dummy_value()
 
     return types.void(matrix, rows, types.int64, block), generate
+
+
+@instruction
+def prefetch_pairs(_typing: Any, matrix: Any, rows: Any, column: Any, n: Any) -> Any:
+    """Asks for the memory of what `load_pairs` would load, which need not exist, to come to the second-level cache.
+
+    Not to the first: few requests can be on their way there, and those that find no room are dropped.
+    """
+    elements = constant(n) * PAIR
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        source = _Source(context, builder, signature.args[0], values[0])
+        line = _LINE_BYTES * 8 // signature.args[0].dtype.bitwidth
+        columns = [builder.add(values[2], WORD(offset)) for offset in range(0, elements, line)]
+        for place in (source.place(row, column) for row in unpack(builder, values[1]) for column in columns):
+            pointer = builder.bitcast(place, ir.IntType(8).as_pointer())
+            kind = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
+            fetch = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], kind)
+            builder.call(fetch, [pointer, I32(0), I32(_SECOND_LEVEL), I32(1)])
+        return context.get_dummy_value()
+
+    return types.void(matrix, rows, types.int64, n), generate
 
 
 @instruction

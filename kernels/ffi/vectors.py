@@ -12,7 +12,7 @@ from numba import types
 from numba.extending import overload
 
 from .engine import instruction
-from .lanes import INTS, VECTOR, Block, constant, integers, pack, splat, unpack
+from .lanes import I32, INTS, VECTOR, Block, constant, integers, pack, splat, unpack
 from .widths import LANES, PAIR
 
 _FUSED = ("contract",)
@@ -58,14 +58,20 @@ def add_pair_products(_typing: Any, total: Any, left: Any, right: Any) -> Any:
 
 
 @instruction
-def pair_sums(_typing: Any, block: Any) -> Any:
-    """Half as many vectors: the two of each pair added up, lane by lane."""
+def total(_typing: Any, block: Any) -> Any:
+    """The sum of all lanes of all vectors, which are a power of two."""
 
     def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
         vectors = unpack(builder, values[0])
-        return pack(builder, [builder.fadd(*pair) for pair in zip(vectors[::2], vectors[1::2], strict=True)])
+        while len(vectors) > 1:
+            vectors = [builder.fadd(*pair) for pair in zip(vectors[::2], vectors[1::2], strict=True)]
+        (vector,), away = vectors, 1
+        while away < LANES:
+            swapped = builder.shuffle_vector(vector, vector, integers([index ^ away for index in range(LANES)]))
+            vector, away = builder.fadd(vector, swapped), 2 * away
+        return builder.extract_element(vector, I32(0))
 
-    return Block(block.count // 2)(block), generate
+    return types.float32(block), generate
 
 
 @instruction
@@ -73,15 +79,30 @@ def sums(_typing: Any, block: Any) -> Any:
     """One vector whose lane i is the sum over the lanes of vector i; zeros after the last."""
 
     def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
-        vectors = unpack(builder, values[0])
+        vectors, away = unpack(builder, values[0]), 1
         vectors += [_same(0.0)] * (LANES - len(vectors))
         while len(vectors) > 1:
+            # Of each lane and the one `away` from it, half the lanes add up those of one vector, half of the other.
+            kept = [lane + LANES if lane & away else lane for lane in range(LANES)]
             pairs = zip(vectors[::2], vectors[1::2], strict=True)
-            halves = [[builder.shuffle_vector(*pair, integers(range(odd, PAIR, 2))) for odd in (0, 1)] for pair in pairs]
-            vectors = [builder.fadd(*half) for half in halves]
+            halves = [
+                [builder.shuffle_vector(*pair, integers(order)) for order in (kept, [lane ^ away for lane in kept])]
+                for pair in pairs
+            ]
+            vectors, away = [builder.fadd(*half) for half in halves], 2 * away
         return pack(builder, vectors)
 
     return Block(1)(block), generate
+
+
+@instruction
+def joined(_typing: Any, *blocks: Any) -> Any:
+    """The vectors of several blocks in one."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        return pack(builder, [vector for block in unpack(builder, values[0]) for vector in unpack(builder, block)])
+
+    return Block(sum(block.count for block in blocks))(types.StarArgTuple.from_types(blocks)), generate
 
 
 @instruction
@@ -117,20 +138,25 @@ def larger(_typing: Any, left: Any, right: Any) -> Any:
 
 
 @instruction
-def largest_of_group(_typing: Any, block: Any, size: Any) -> Any:
-    """In every lane of one vector the largest of its group of `size` neighbours, a constant power of two."""
-    group = constant(size)
+def largest_of_every(_typing: Any, block: Any, step: Any) -> Any:
+    """In every lane of one vector the largest of its own and those `step`, 2 `step`, ... lanes away, round and round.
+
+    `step` is a constant power of two.
+    """
+    first = constant(step)
 
     def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
-        vector, step = unpack(builder, values[0])[0], 1
-        while step < group:
-            swapped = builder.shuffle_vector(vector, vector, integers([index ^ step for index in range(LANES)]))
-            vector, step = _larger(builder, vector, swapped), 2 * step
+        vector, away = unpack(builder, values[0])[0], first
+        while away < LANES:
+            swapped = builder.shuffle_vector(vector, vector, integers([index ^ away for index in range(LANES)]))
+            vector, away = _larger(builder, vector, swapped), 2 * away
         return pack(builder, [vector])
 
-    return block(block, size), generate
+    return block(block, step), generate
 
 
+_LN2_HIGH = 355 / 512
+"""ln 2 to nine bits: its products with exponents are exact."""
 _ROUNDS = 1.5 * 2**23
 """Added to a small float32, it pushes the fraction out of the significand, whose low bits are then an integer."""
 _TAYLOR_DEGREE = 6
@@ -139,7 +165,7 @@ _LEAST_EXPONENT = -126.0
 
 @instruction
 def exp(_typing: Any, block: Any) -> Any:
-    """e^x for x <= 0, to 4e-7 of the value; 0 below 2^-126, and NaN for NaN.
+    """e^x for x <= 0, to 3e-7 of the value; 0 below 2^-126, and NaN for NaN.
 
     e^x = 2^n e^r with n the integer nearest to x / ln 2, so that |r| <= ln(2) / 2 and the Taylor series of degree 6
     is off by less than 0.35^7 / 7! = 1.3e-7.
@@ -150,7 +176,8 @@ def exp(_typing: Any, block: Any) -> Any:
         vanishes = builder.fcmp_ordered("<", exponent, _same(_LEAST_EXPONENT))
         shifted = builder.fadd(builder.select(vanishes, _same(0.0), exponent), _same(_ROUNDS))
         nearest = builder.fsub(shifted, _same(_ROUNDS))
-        rest = _add_product(builder, x, nearest, _same(-math.log(2)))
+        rest = _add_product(builder, x, nearest, _same(-_LN2_HIGH))
+        rest = _add_product(builder, rest, nearest, _same(_LN2_HIGH - math.log(2)))
         series = _same(1.0)
         for degree in range(_TAYLOR_DEGREE, 0, -1):
             series = _add_product(builder, _same(1.0), series, builder.fmul(rest, _same(1 / degree)))

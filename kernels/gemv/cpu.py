@@ -20,8 +20,8 @@ def _add_dot_products(totals, weight, x, rows):
     """Adds to each vector of `totals` the products of a row of weights and the one row of `x`."""
     whole = x.shape[1] // PAIR * PAIR
     for column in range(0, whole, PAIR):
-        factors = lanes.arranged(lanes.load_pairs(x, (0,), column), weight)
-        totals = vectors.add_pair_products(totals, lanes.load_pairs(weight, rows, column), factors)
+        factors = lanes.arranged(lanes.load_pairs(x, (0,), column, 1), weight)
+        totals = vectors.add_pair_products(totals, lanes.load_pairs(weight, rows, column, 1), factors)
     if whole < x.shape[1]:
         factors = lanes.arranged(lanes.load_last_pairs(x, (0,), whole), weight)
         totals = vectors.add_pair_products(totals, lanes.load_last_pairs(weight, rows, whole), factors)

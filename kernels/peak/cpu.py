@@ -21,7 +21,7 @@ def _multiply_add(pairs: int) -> Kernel:
         factor, term = vectors.filled(FACTOR, 1), vectors.filled(TERM, vectors_at_once)
         for unit in range(start, stop):
             rows = lanes.rows_apart(unit * pairs, pairs, x.shape[0] - 1, 1, pairs)
-            values = lanes.load_pairs(x, rows, 0)
+            values = lanes.load_pairs(x, rows, 0, 1)
             for _ in range(repeats):
                 values = vectors.add_products(term, values, factor)
             lanes.store_pairs(y, rows, 0, values)

@@ -1,0 +1,324 @@
+"""Kernels in plain Python: the engine that runs them, and the vectors they are written in."""
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jax import lax
+from roofcast.kernels.ffi import LANES, PAIR, build, engine, frame, kernel, lanes, unusable, vectors
+from roofcast.kernels.ffi.frame import api_version
+
+pytestmark = pytest.mark.skipif(unusable() is not None, reason=str(unusable()))
+
+
+@kernel
+def count_visits(start, stop, _before, visits):
+    for unit in range(start, stop):
+        visits[unit] += 1
+
+
+@kernel
+def scale_rows(start, stop, matrix, scaled, factor):
+    for row in range(start, stop):
+        for column in range(matrix.shape[1]):
+            scaled[row, column] = factor * matrix[row, column]
+
+
+@kernel
+def powers(start, stop, x, y):
+    for unit in range(start, stop):
+        lanes.store(y, unit * LANES, vectors.exp(lanes.load(x, unit * LANES)))
+
+
+@kernel
+def row_sums(start, stop, matrix, sums):
+    for row in range(start, stop):
+        parts = vectors.filled(0, 2)
+        whole = matrix.shape[1] // PAIR * PAIR
+        for column in range(0, whole, PAIR):
+            parts = parts + lanes.load_pairs(matrix, (row,), column, 1)
+        if whole < matrix.shape[1]:
+            parts = parts + lanes.load_last_pairs(matrix, (row,), whole)
+        sums[row] = vectors.total(parts)
+
+
+@kernel
+def rearrange(start, stop, x, like, there, back):
+    for row in range(start, stop):
+        pair = lanes.arranged(lanes.load_pairs(x, (row,), 0, 1), like)
+        lanes.store_pairs(there, (row,), 0, pair)
+        lanes.store_pairs(back, (row,), 0, lanes.consecutive(pair, like))
+
+
+def _visited(units: int, grain: int | None) -> jax.Array:
+    @jax.jit
+    def call(before: jax.Array) -> jax.Array:
+        return count_visits(before, results=before, units=units, grain=grain, aliases={0: 0})
+
+    return call(jnp.zeros(max(units, 1), jnp.int32))
+
+
+def _scaled(matrix: jax.Array, factor: float) -> jax.Array:
+    return scale_rows(matrix, results=matrix, units=matrix.shape[0], grain=4, factor=factor)
+
+
+@given(units=st.integers(0, 5000), grain=st.one_of(st.none(), st.integers(1, 6000)))
+def test_every_unit_is_computed_once(units: int, grain: int | None) -> None:
+    assert (np.asarray(_visited(units, grain)) == 1)[:units].all()
+
+
+def test_calls_in_a_compiled_loop_see_each_others_results() -> None:
+    start = jnp.ones((64, 33))
+    looped = jax.jit(lambda x: lax.fori_loop(0, 50, lambda _, y: _scaled(y, 1.5), x))(start)
+    scanned = jax.jit(lambda x: lax.scan(lambda y, _: (_scaled(y, 1.5), y[0, 0]), x, length=50))(start)
+    np.testing.assert_allclose(looped, np.full((64, 33), 1.5**50), rtol=1e-5)
+    np.testing.assert_array_equal(scanned[0], looped)
+    np.testing.assert_allclose(scanned[1], 1.5 ** np.arange(50), rtol=1e-5)
+
+
+def test_calls_at_the_same_time_do_not_meet() -> None:
+    call = jax.jit(_scaled, static_argnums=1)
+    matrices = [jnp.full((500, 40), float(number)) for number in range(4)]
+    wrong, barrier = [], threading.Barrier(len(matrices))
+
+    def run(matrix: jax.Array) -> None:
+        barrier.wait()
+        for _ in range(200):
+            if not (np.asarray(call(matrix, 2.0)) == 2 * np.asarray(matrix)).all():
+                wrong.append(matrix)
+
+    threads = [threading.Thread(target=run, args=(matrix,)) for matrix in matrices]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_thousands_of_small_calls() -> None:
+    call = jax.jit(lambda x: scale_rows(x, results=x, units=x.shape[0], factor=-1.0))
+    x = first = jnp.arange(64.0).reshape(32, 2)
+    for _ in range(3000):
+        x = call(x)
+    np.testing.assert_array_equal(x, first)
+
+
+def test_a_blocked_pool_costs_no_result() -> None:
+    @kernel
+    def wait(start, stop, flag, done, address):
+        engine._fetch_add(address, 1, stop - start)
+        while engine._load_acquire(address, 0) == 0:
+            pass
+        done[start:stop] = 1
+
+    words = np.zeros(2, np.int64)
+    many = 4 * (os.cpu_count() or 1)
+    results: list[int] = []
+
+    def blocked() -> None:
+        shape = jax.ShapeDtypeStruct((many,), jnp.int32)
+        call = jax.jit(lambda flag: wait(flag, results=shape, units=many, address=words.ctypes.data))
+        results.append(int(call(jnp.int32(0)).sum()))
+
+    # One caller: it holds all of the pool's helpers, and leaves JAX a thread to start the next program on.
+    thread = threading.Thread(target=blocked)
+    thread.start()
+    try:
+        before, deadline = -1, time.monotonic() + 20
+        while time.monotonic() < deadline and (words[1] < 1 or words[1] != before):
+            before = words[1]
+            time.sleep(0.2)
+        np.testing.assert_array_equal(_visited(1000, 10), np.ones(1000))
+        assert thread.is_alive()
+    finally:
+        words[0] = 1
+    thread.join()
+    assert results == [many]
+
+
+def test_independent_calls_of_one_program_may_run_together() -> None:
+    @jax.jit
+    def call(x: jax.Array) -> jax.Array:
+        return jnp.stack([_scaled(x + number, 2.0) for number in range(16)])
+
+    x = jnp.ones((256, 64))
+    for _ in range(50):
+        np.testing.assert_array_equal(call(x)[:, 0, 0], 2.0 * (1 + np.arange(16)))
+
+
+def test_a_donated_buffer_is_written_in_place() -> None:
+    @jax.jit
+    def twice(x: jax.Array) -> jax.Array:
+        return scale_rows(x, results=x, units=x.shape[0], aliases={0: 0}, factor=2.0)
+
+    x = jnp.ones((8, 8))
+    np.testing.assert_array_equal(twice(x), np.full((8, 8), 2.0))
+    np.testing.assert_array_equal(x, np.ones((8, 8)))
+    address = x.unsafe_buffer_pointer()
+    y = jax.jit(twice, donate_argnums=0)(x)
+    assert y.unsafe_buffer_pointer() == address
+    np.testing.assert_array_equal(y, np.full((8, 8), 2.0))
+
+
+def test_a_body_is_compiled_once_for_its_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    @kernel
+    def add(start, stop, x, y, amount):
+        for index in range(start, stop):
+            y[index] = x[index] + amount
+
+    made = []
+    make = build.Handler
+    monkeypatch.setattr(build, "Handler", lambda name, *rest: made.append(name) or make(name, *rest))
+
+    def added(x: jax.Array, amount: float) -> jax.Array:
+        return jax.jit(lambda x: add(x, results=x, units=x.size, amount=amount))(x)
+
+    for size, amount in ((3, 1.0), (5, 1.0), (5, 2.5)):
+        np.testing.assert_array_equal(added(jnp.arange(float(size)), amount), np.arange(size) + amount)
+    assert len(made) == 1
+    np.testing.assert_array_equal(added(jnp.arange(4), 2), np.arange(4) + 2)
+    assert len(made) == 2
+
+
+def test_scalars_and_bfloat16_bits_reach_a_body() -> None:
+    @kernel
+    def widen(start, stop, bits, at, y):
+        for index in range(start, stop):
+            y[index] = bits[index + at[()]]
+
+    values = jnp.arange(8, dtype=jnp.bfloat16)
+    shape = jax.ShapeDtypeStruct((5,), jnp.uint16)
+    bits = jax.jit(lambda x, at: widen(x, at, results=shape, units=5))(values, jnp.int32(3))
+    np.testing.assert_array_equal(bits, np.asarray(values)[3:].view(np.uint16))
+
+
+def test_exp_follows_the_definition() -> None:
+    x = np.concatenate([np.linspace(-87.3, 0, 8191), [-88, -1e30, -np.inf, np.nan, 0.0]]).astype(np.float32)
+    x = np.pad(x, (0, -x.size % LANES))
+    y = np.asarray(jax.jit(lambda x: powers(x, results=x, units=x.size // LANES))(x))
+    expected = np.where(x < -87.4, 0, np.exp(x.astype(np.float64)))
+    np.testing.assert_allclose(y, expected, rtol=3e-7)
+
+
+@pytest.mark.parametrize("columns", [1, 31, 32, 33, 64, 100])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_pairs_read_a_row_to_its_end_and_no_further(columns: int, dtype: str) -> None:
+    matrix = np.ones((5, columns))
+    matrix[2] = np.nan  # what is read of a neighbour would show
+    sums = jax.jit(lambda x: row_sums(x, results=jax.ShapeDtypeStruct((5,), jnp.float32), units=5))(jnp.asarray(matrix, dtype))
+    np.testing.assert_array_equal(sums, [columns, columns, np.nan, columns, columns])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_rearranging_is_undone(dtype: str) -> None:
+    x = jnp.arange(2.0 * PAIR).reshape(2, PAIR)
+    like = jnp.zeros(1, dtype)
+    there, back = jax.jit(lambda x: rearrange(x, like, results=(x, x), units=2))(x)
+    even_odd = np.concatenate([np.arange(0, PAIR, 2), np.arange(1, PAIR, 2)])
+    np.testing.assert_array_equal(there[0], even_odd if dtype == "bfloat16" else np.arange(PAIR))
+    np.testing.assert_array_equal(back, x)
+
+
+def test_the_version_is_the_headers() -> None:
+    major, minor = api_version(jax.ffi.include_dir())
+    assert major == engine.API_MAJOR
+    assert minor >= 3
+
+
+@pytest.mark.parametrize(
+    "text", ["", "#define XLA_FFI_API_MAJOR 0", "// #define XLA_FFI_API_MAJOR 0\n#define XLA_FFI_API_MINOR 3"]
+)
+def test_a_header_without_a_version_is_refused(tmp_path: Path, text: str) -> None:
+    header = tmp_path / "xla" / "ffi" / "api" / "c_api.h"
+    header.parent.mkdir(parents=True)
+    header.write_text(text)
+    with pytest.raises(ValueError, match="must define XLA_FFI_API_MAJOR and XLA_FFI_API_MINOR"):
+        api_version(str(tmp_path))
+
+
+def test_offsets_are_those_of_the_installed_header() -> None:
+    header = Path(jax.ffi.include_dir(), "xla", "ffi", "api", "c_api.h").read_text()
+    words: dict[str, int] = {"XLA_FFI_Api_Version": 3, "XLA_FFI_TypeId": 1}
+
+    def offsets(struct: str) -> dict[str, int]:
+        """Offset of each field in 64-bit words; two neighbouring ints share one."""
+        body = re.search(rf"struct {struct} {{(.*?)\n}}", header, re.DOTALL)
+        assert body is not None
+        fields = re.findall(r"^ +(?:const )?([\w:]+)(\*{0,2}) ?(?:\((\w+)\)|(\w+));", body[1], re.MULTILINE)
+        places, place = {}, 0
+        for kind, stars, function, name in fields:
+            places[function or name] = place
+            place += 1 if stars or function else words.get(kind, 1)
+        words[struct] = place
+        return places
+
+    api = offsets("XLA_FFI_Api")
+    assert tuple(api[f"XLA_FFI_{name}"] for name in ("Error_Destroy", "ThreadPool_Schedule", "ThreadPool_NumThreads")) == (
+        engine._ERROR_DESTROY,
+        engine._SCHEDULE,
+        engine._NUM_THREADS,
+    )
+    arguments, results, attributes = offsets("XLA_FFI_Args"), offsets("XLA_FFI_Rets"), offsets("XLA_FFI_Attrs")
+    call = offsets("XLA_FFI_CallFrame")
+    assert (call["extension_start"], call["api"], call["ctx"]) == (engine._EXTENSION, engine._API, engine._CONTEXT)
+    assert call["args"] + arguments["args"] == frame._ARGUMENTS
+    assert call["rets"] + results["rets"] == frame._RESULTS
+    assert frame._ATTRIBUTES == engine._ATTRIBUTES == call["attrs"] + attributes["attrs"]
+    buffer = offsets("XLA_FFI_Buffer")
+    assert (buffer["data"], buffer["dims"]) == (frame._DATA, frame._DIMS)
+    request = offsets("XLA_FFI_ThreadPool_Schedule_Args")
+    assert list(request) == ["struct_size", "extension_start", "ctx", "task", "data"]
+    assert list(offsets("XLA_FFI_ThreadPool_NumThreads_Args")) == ["struct_size", "extension_start", "ctx", "num_threads"]
+    assert list(offsets("XLA_FFI_Error_Destroy_Args")) == ["struct_size", "extension_start", "error"]
+
+
+def _run(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system cannot pin a process to a CPU")
+def test_one_cpu_is_enough() -> None:
+    printed = _run(
+        """
+        import os
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        import jax, jax.numpy as jnp
+        from roofcast.kernels.gemv import Gemv
+        from roofcast.kernels.gemv.cpu import numba
+        workload = Gemv(n=4000, k=500, weight_format="f32")
+        call = jax.jit(lambda weight, x: numba.function(workload, weight=weight, x=x))
+        for _ in range(20):
+            y = call(jnp.ones((4000, 500)), jnp.ones(500))
+        print(float(y.min()), float(y.max()))
+        """
+    )
+    assert printed.split() == ["500.0", "500.0"]
+
+
+def test_without_numba_the_reason_is_said() -> None:
+    printed = _run(
+        """
+        import sys
+        sys.modules["numba"] = None
+        from roofcast.kernels.gemv import Gemv
+        from roofcast.kernels.op import supported
+        for one, refusal in supported(Gemv(n=1, k=1, weight_format="f32"), "cpu"):
+            print(one.name, refusal)
+        """
+    )
+    reasons = dict(line.split(" ", 1) for line in printed.splitlines())
+    assert reasons["cpu.numba"].startswith("Numba cannot be imported: ")
+    assert "None" in reasons.values()
