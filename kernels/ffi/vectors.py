@@ -13,7 +13,7 @@ from numba.extending import overload
 
 from .engine import instruction
 from .lanes import I32, INTS, VECTOR, Block, constant, integers, pack, splat, unpack
-from .widths import LANES, PAIR
+from .widths import LANES
 
 _FUSED = ("contract",)
 """A product and the sum it goes into may be one instruction. Nothing else may be reordered or assumed."""
@@ -79,17 +79,12 @@ def sums(_typing: Any, block: Any) -> Any:
     """One vector whose lane i is the sum over the lanes of vector i; zeros after the last."""
 
     def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
-        vectors, away = unpack(builder, values[0]), 1
+        vectors = unpack(builder, values[0])
         vectors += [_same(0.0)] * (LANES - len(vectors))
         while len(vectors) > 1:
-            # Of each lane and the one `away` from it, half the lanes add up those of one vector, half of the other.
-            kept = [lane + LANES if lane & away else lane for lane in range(LANES)]
             pairs = zip(vectors[::2], vectors[1::2], strict=True)
-            halves = [
-                [builder.shuffle_vector(*pair, integers(order)) for order in (kept, [lane ^ away for lane in kept])]
-                for pair in pairs
-            ]
-            vectors, away = [builder.fadd(*half) for half in halves], 2 * away
+            halves = [[builder.shuffle_vector(*pair, integers(range(odd, 2 * LANES, 2))) for odd in (0, 1)] for pair in pairs]
+            vectors = [builder.fadd(*half) for half in halves]
         return pack(builder, vectors)
 
     return Block(1)(block), generate
