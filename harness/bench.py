@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,12 +22,13 @@ from .measure import session
 from .measure.ceilings import Limits, measure_limits
 from .measure.device import backend_and_kind
 from .measure.rounds import Stopping
+from .overrides import as_typed
 from .plan import Plan, chosen, plan
 from .recall import usual
 from .record import Measurement, Outcome, Run, Subject, utc_now
 from .report.progress import Progress
 from .report.summary import summary
-from .report.table import check_suffix, show, write
+from .report.table import check_output, show, write
 from .store import Store
 
 MEASURED_FORMATS = ("f32", "bf16")
@@ -47,12 +49,12 @@ def run(config: DictConfig) -> int:
     if not calls:
         raise UsageError(f"kernel must be an op that {asked.step.model.name} calls; got {', '.join(config.kernel.ops)}")
     if config.output:
-        check_suffix(Path(config.output))
+        check_output(Path(config.output))
     store = Store(Path(config.results))
     store.check_writable()
     backend, device_kind = backend_and_kind()
     here = hosts.fingerprint(backend=backend, device_kind=device_kind)
-    this_run = Run.start(config_hash=_hash(config), overrides=" ".join(HydraConfig.get().overrides.task))
+    this_run = Run.start(config_hash=_hash(config), overrides=as_typed(HydraConfig.get().overrides.task))
 
     with Progress() as progress:
         chosen_calls, passed_over = _implementations(calls, config.implementation, backend)
@@ -200,4 +202,4 @@ def _hash(config: DictConfig) -> str:
     """Twelve hexadecimal digits of the resolved configuration, without where its results go."""
     asked: Any = OmegaConf.to_container(config, resolve=True)
     asked = {key: value for key, value in asked.items() if key not in ("results", "output")}
-    return hashlib.sha256(repr(sorted(asked.items())).encode()).hexdigest()[:12]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,7 +58,18 @@ def _entry(group: str, name: str) -> str:
         raise UsageError(f"{group} file must hold a mapping of fields; got {type(facts).__name__} in {name!r}")
     # Hydra looks group entries up by name: a name with a slash or a dot would be a path.
     title = re.sub(r"[^A-Za-z0-9_-]", "-", f"{path.parent.name}-{path.stem}" if path.stem == "config" else path.stem)
-    return _registered(group, title, OmegaConf.create({"name": title} | facts))
+    entry = _registered(group, title, OmegaConf.create({"name": title} | facts))
+    _FILES[f"{group}={entry}"] = f"{group}={path.resolve()}"
+    return entry
+
+
+_FILES: dict[str, str] = {}
+"""Override as Hydra got it -> as it was typed, for the entries that are files of the user's own."""
+
+
+def as_typed(overrides: Sequence[str]) -> str:
+    """The overrides of a job as they are typed in a shell: a file where `prepared` made an entry of it."""
+    return shlex.join(_FILES.get(one, one) for one in overrides)
 
 
 def _registered(group: str, name: str, node: DictConfig) -> str:

@@ -12,7 +12,7 @@ from .errors import UsageError
 from .plan import plan
 from .recall import latest
 from .report.summary import summary
-from .report.table import check_suffix, show, write
+from .report.table import check_output, show, write
 from .store import Store
 
 
@@ -20,7 +20,7 @@ def run(config: DictConfig) -> int:
     """Shows the newest measurements of the step. Returns 1 if some files of the store cannot be read."""
     asked = plan(config)
     if config.output:
-        check_suffix(Path(config.output))
+        check_output(Path(config.output))
     report = latest(Store(Path(config.results)), asked.calls(op_names()))
     if report.complaint:
         print(f"roofcast: {report.complaint}", file=sys.stderr)

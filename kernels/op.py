@@ -263,9 +263,18 @@ def implementations(op: str) -> tuple[Implementation, ...]:
 
 def supported(workload: Workload, backend: str) -> Iterator[tuple[Implementation, str | None]]:
     """The op's implementations for a backend, best first, each with its reason to refuse this workload or None."""
+    impossible = unstorable(workload)
     for one in implementations(workload.op):
         if backend in one.backends:
-            yield one, one.missing() or one.refuses(workload)
+            yield one, impossible or one.missing() or one.refuses(workload)
+
+
+def unstorable(workload: Workload) -> str | None:
+    """Why an operand or result cannot be stored in its format, or None."""
+    reasons = (
+        (name, format_named(t.format).refuses(t.shape)) for name, t in (workload.operands() | workload.results()).items()
+    )
+    return next((f"{name}: {reason}" for name, reason in reasons if reason), None)
 
 
 def workload_from(op: str, axes: Mapping[str, Any]) -> Workload:

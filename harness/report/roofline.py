@@ -8,6 +8,9 @@ from ..record import Measurement
 from .table import Column, Table
 from .words import figure, percent, span
 
+NOTABLE_SPEEDUP = 1.2
+"""Memory that ran this much faster than its ceiling was in another state; less is the usual drift of a shared machine."""
+
 _COLUMNS = [
     Column("role", text=True),
     Column("kernel", text=True),
@@ -62,7 +65,26 @@ def _notes(records: Sequence[Measurement]) -> list[str]:
         if record.statistics is not None and record.statistics.disturbance:
             share = percent(record.statistics.disturbance)
             notes.append(f"{record.subject.label}: disturbed, {share} of the machine was gone; {_stop(record)}.")
+    faster = max((_memory_speedup(record) for record in records), default=1.0)
+    if faster > NOTABLE_SPEEDUP:
+        notes.append(
+            f"memory ran up to {faster:.1f} times as fast beside these kernels as when the ceilings were taken; "
+            f"against faster memory a kernel that also computes reaches less of the ceiling."
+        )
     return notes
+
+
+def _memory_speedup(record: Measurement) -> float:
+    """How much faster the calm read probe was beside a memory-bound kernel than when the ceilings were taken."""
+    statistics, ceilings = record.statistics, record.ceilings
+    if (
+        statistics is None
+        or ceilings is None
+        or statistics.bound != "memory"
+        or (record.timing and record.timing.residency == "warm")
+    ):
+        return 1.0
+    return (record.work.bytes_read + record.work.bytes_written) / (statistics.floor_us * 1e3) / ceilings.read_gbs
 
 
 def _stop(record: Measurement) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from ..durable import new_file, temporary_file
 from ..errors import UsageError
 
 PIPE_WIDTH = 200
@@ -66,19 +68,28 @@ def write(tables: Sequence[Table], path: Path) -> None:
     Raises:
         UsageError: if the ending is another, or the file cannot be written.
     """
-    check_suffix(path)
+    check_output(path)
     text = "\n".join((_markdown if path.suffix == ".md" else _csv)(table) for table in tables)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"output must be a file that can be written; got {str(path)!r}: {error.strerror}") from None
+    with _as_usage(path), new_file(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
-def check_suffix(path: Path) -> None:
-    """Raises UsageError unless the file's ending says a format that `write` knows."""
+def check_output(path: Path) -> None:
+    """Raises UsageError unless `path` can be written and its ending says a format that `write` knows."""
     if path.suffix not in _SUFFIXES:
         raise UsageError(f"output must be a file ending in {' or '.join(_SUFFIXES)}; got {str(path)!r}")
+    if path.is_dir():
+        raise UsageError(f"output must be a file that can be written; got {str(path)!r}: it is a folder")
+    with _as_usage(path), temporary_file(path.parent) as trial:
+        trial.touch()
+
+
+@contextmanager
+def _as_usage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"output must be a file that can be written; got {str(path)!r}: {error.strerror}") from None
 
 
 def _rich(table: Table, style: box.Box) -> RichTable:
@@ -109,7 +120,10 @@ def _csv(table: Table) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([f"# {table.title}"])
     writer.writerow([_heading(column) for column in table.columns])
-    writer.writerows(table.rows)
+    for row in table.rows:
+        # Thousands separators are for people; whoever reads CSV wants numbers.
+        pairs = zip(row, table.columns, strict=True)
+        writer.writerow([cell if column.text else cell.replace(",", "") for cell, column in pairs])
     return text.getvalue()
 
 

@@ -11,8 +11,13 @@ from ..op import implementation
 from ..plain import refusal
 from .workload import Gemv
 
+ROWS = 8
+"""Rows that are read side by side, each a stream of its own; they share what is loaded of x."""
 GRAIN_BYTES = 2**20
-"""Weights that a thread takes at a time: four runs of 256 KiB, long enough for prefetchers to lose nothing at their ends."""
+"""Weights that a thread takes at a time: streams of 128 KiB, long enough to lose little where they begin."""
+AHEAD = 2048
+"""Weights between those that are used and those that are asked for: a page of bfloat16, so that the next page is on its
+way when a page ends, where the prefetchers of the hardware stop."""
 
 
 @helper
@@ -20,6 +25,7 @@ def _add_dot_products(totals, weight, x, rows):
     """Adds to each vector of `totals` the products of a row of weights and the one row of `x`."""
     whole = x.shape[1] // PAIR * PAIR
     for column in range(0, whole, PAIR):
+        lanes.prefetch_pairs(weight, rows, column + AHEAD, 1)
         factors = lanes.arranged(lanes.load_pairs(x, (0,), column, 1), weight)
         totals = vectors.add_pair_products(totals, lanes.load_pairs(weight, rows, column, 1), factors)
     if whole < x.shape[1]:
@@ -30,15 +36,15 @@ def _add_dot_products(totals, weight, x, rows):
 
 @kernel
 def dot_rows(start, stop, weight, x, y):
-    """The products of rows [start, stop): four rows that lie apart at a time, each a stream of its own."""
-    quarter = (stop - start) // 4
-    for row in range(start, start + quarter):
-        rows = lanes.rows_apart(row, quarter, stop - 1, 4, 1)
-        sums = vectors.sums(_add_dot_products(vectors.filled(0, 4), weight, x, rows))
-        for index in range(4):
-            y[row + index * quarter] = vectors.lane(sums, index)
-    for row in range(start + 4 * quarter, stop):
-        y[row] = vectors.lane(vectors.sums(_add_dot_products(vectors.filled(0, 1), weight, x, (row,))), 0)
+    """The products of rows [start, stop)."""
+    apart = (stop - start) // ROWS
+    for row in range(start, start + apart):
+        rows = lanes.rows_apart(row, apart, stop - 1, ROWS, 1)
+        sums = vectors.sums(_add_dot_products(vectors.filled(0, ROWS), weight, x, rows))
+        for index in range(ROWS):
+            y[row + index * apart] = vectors.lane(sums, index)
+    for row in range(start + ROWS * apart, stop):
+        y[row] = vectors.total(_add_dot_products(vectors.filled(0, 1), weight, x, (row,)))
 
 
 def _refuses(workload: Gemv) -> str | None:

@@ -77,7 +77,7 @@ def test_every_call_of_the_step_is_kept_with_its_evidence(bench: subprocess.Comp
         assert one.outcome.error is not None
         assert one.outcome.tolerance is not None
         assert one.outcome.error <= one.outcome.tolerance
-        assert one.run.overrides.startswith("model=tiny ")
+        assert one.run.overrides.startswith(f"model={folder / 'tiny.yaml'} ")
         assert one.host.jax_version
         assert one.host.backend == "cpu"
     assert sum(one.subject.count_per_token for one in records if one.subject.op == "gemv") == 2 * 4 + 1

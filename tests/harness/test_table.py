@@ -1,12 +1,14 @@
 """One table, three renderings, and what each does with awkward cells."""
 
 import csv
+import dataclasses
 import io
 from pathlib import Path
 
 import pytest
 from roofcast.harness.errors import UsageError
-from roofcast.harness.report.table import Column, Table, check_suffix, show, write
+from roofcast.harness.report.roofline import roofline_table
+from roofcast.harness.report.table import Column, Table, check_output, show, write
 from roofcast.harness.report.words import figure
 
 TABLE = Table(
@@ -51,12 +53,36 @@ def test_csv_is_read_back_by_a_csv_reader(tmp_path: Path) -> None:
     assert rows == [["# Rates"], ["kernel", "rate (GB/s)"], *TABLE.rows]
 
 
+def test_figures_in_csv_are_numbers(tmp_path: Path) -> None:
+    write([Table("Big", [Column("name", text=True), Column("rate")], [["a, b", "1,234,567"]])], tmp_path / "out.csv")
+    assert (tmp_path / "out.csv").read_text().splitlines()[-1] == '"a, b",1234567'
+
+
+def test_what_was_there_stays_where_writing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out.md"
+    out.write_text("before")
+
+    def full(self: Path, text: str, encoding: str) -> int:
+        with self.open("w") as file:
+            file.write(text[:3])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(UsageError, match="No space left on device"):
+        write([TABLE], out)
+    assert out.read_text() == "before"
+    assert [one.name for one in tmp_path.iterdir()] == ["out.md"]
+
+
 def test_another_ending_or_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"output must be a file ending in \.md or \.csv; got 'x\.pdf'"):
-        check_suffix(Path("x.pdf"))
+        check_output(Path("x.pdf"))
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="output must be a file that can be written"):
-        write([TABLE], tmp_path / "file" / "out.md")
+        check_output(tmp_path / "file" / "out.md")
+    (tmp_path / "folder.md").mkdir()
+    with pytest.raises(UsageError, match="it is a folder"):
+        check_output(tmp_path / "folder.md")
 
 
 @pytest.mark.parametrize(
@@ -76,3 +102,16 @@ def test_another_ending_or_a_place_that_cannot_be_written_is_one_sentence(tmp_pa
 )
 def test_figures_have_three_significant_digits(value: float | None, words: str) -> None:
     assert figure(value) == words
+
+
+def _at(measurement, floor_us: float, **parts):
+    record = measurement(**parts)
+    return dataclasses.replace(record, statistics=dataclasses.replace(record.statistics, floor_us=floor_us))
+
+
+def test_memory_that_sped_up_since_the_ceilings_were_taken_is_said(measurement) -> None:
+    record = measurement()
+    moved, usual = record.work.bytes_read + record.work.bytes_written, record.ceilings.read_gbs
+    quiet, fast = (_at(measurement, moved / (usual * speed) / 1e3) for speed in (1.05, 1.5))
+    assert not any("times as fast" in note for note in roofline_table([quiet]).notes)
+    assert any("up to 1.5 times as fast" in note for note in roofline_table([quiet, fast]).notes)
