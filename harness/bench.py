@@ -13,7 +13,7 @@ import psutil
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from ..kernels.op import Implementation, Need, Workload
+from ..kernels.op import Implementation, Need, Workload, supported
 from . import host as hosts
 from .errors import UsageError
 from .figures import Compilation, Statistics, Timing, Work
@@ -57,7 +57,7 @@ def run(config: DictConfig) -> int:
     this_run = Run.start(config_hash=_hash(config), overrides=as_typed(HydraConfig.get().overrides.task))
 
     with Progress() as progress:
-        chosen_calls, passed_over = _implementations(calls, config.implementation, backend)
+        chosen_calls, passed_over = _implementations(calls, config.implementation, config.peers, backend)
         progress("measuring this machine's ceilings", 0.0)
         limits = measure_limits(backend, here.cache_bytes, MEASURED_FORMATS)
         before, complaint = usual(store, here.key)
@@ -92,15 +92,23 @@ def run(config: DictConfig) -> int:
 
 
 def _implementations(
-    calls: Mapping[Workload, Sequence[Need]], choice: str, backend: str
+    calls: Mapping[Workload, Sequence[Need]], choice: str, peers: str, backend: str
 ) -> tuple[list[tuple[Workload, Implementation]], list[session.Result]]:
     """Pairs to measure, and a result with its reason for each implementation that was passed over."""
     pairs: list[tuple[Workload, Implementation]] = []
     passed_over: list[session.Result] = []
     for workload in calls:
-        able, refused = session.chosen(workload, choice, backend)
-        pairs += [(workload, one) for one in able]
-        passed_over += [session.Result(workload, name, "unsupported", reason) for name, reason in refused.items()]
+        for able, refused in (
+            session.chosen(workload, choice, backend),
+            session.chosen_peers(workload, peers, backend),
+        ):
+            pairs += [(workload, one) for one in able]
+            passed_over += [session.Result(workload, name, "unsupported", reason) for name, reason in refused.items()]
+    known = {"none", "all"} | {
+        one.name.partition(".")[2] for workload in calls for one, _ in supported(workload, backend, peers=True)
+    }
+    if peers not in known:
+        raise UsageError(f"peers must be one of {', '.join(sorted(known))} for these kernels; got {peers!r}")
     if not pairs:
         reasons = "; ".join(dict.fromkeys(f"{result.implementation}: {result.reason}" for result in passed_over))
         raise UsageError(f"implementation must be one that can compute these kernels; got {choice!r}: {reasons}")
@@ -111,7 +119,7 @@ def _recorder(
     asked: Plan, calls: Mapping[Workload, Sequence[Need]], run: Run, here: hosts.Host, limits: Limits
 ) -> Callable[[session.Result], Measurement]:
     def to_record(result: session.Result) -> Measurement:
-        tolerance = result.workload.tolerance()
+        tolerance = session.tolerance(result.workload, result.implementation)
         return Measurement(
             started_at=utc_now(),
             run=run,

@@ -61,6 +61,7 @@ class Bench(Question):
     kernel: KernelChoice = field(default_factory=KernelChoice)
     timing: Timing = field(default_factory=Timing)
     implementation: str = "default"
+    peers: str = "none"
     seed: int = 0
     experiment: Any = None
 

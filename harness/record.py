@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from ..kernels.model import Step
-from ..kernels.op import Need, Workload, workload_from
+from ..kernels.op import Need, Workload, is_peer, workload_from
 from .columns import Columns, columns, flatten, unflatten
 from .figures import Ceilings, Compilation, Statistics, Timing, Work
 from .host import Host
@@ -140,6 +140,11 @@ class Subject(Columns):
                 "activation_format": step.formats.activation,
             }
         return cls(**call)
+
+    @property
+    def is_peer(self) -> bool:
+        """Whether another library computed it."""
+        return is_peer(self.implementation)
 
     @property
     def workload(self) -> Workload:

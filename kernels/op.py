@@ -197,6 +197,10 @@ class Implementation:
         refuses: the reason why a workload cannot be computed, or None.
         missing: what this machine lacks to run it at all, or None.
 
+    An implementation in a file `peers.py` is another library's code, for comparison only. Its function is called once as
+    `function(workload, **operands)` with packed NumPy operands, outside of any trace, and returns a function without
+    arguments that computes the results from them each time it is called.
+
     """
 
     name: str
@@ -206,6 +210,16 @@ class Implementation:
     priority: int
     refuses: Callable[[Workload], str | None]
     missing: Callable[[], str | None] = lambda: None
+
+    @property
+    def is_peer(self) -> bool:
+        """Whether another library computes."""
+        return is_peer(self.name)
+
+
+def is_peer(implementation: str) -> bool:
+    """Whether the implementation of a name is another library's."""
+    return implementation.startswith("peers.")
 
 
 def implementation(
@@ -224,7 +238,7 @@ def implementation(
     return mark
 
 
-_SHARED_FOLDERS = {"formats", "ffi"}
+_SHARED_FOLDERS = {"formats", "ffi", "libraries"}
 
 
 @cache
@@ -261,11 +275,14 @@ def implementations(op: str) -> tuple[Implementation, ...]:
     return tuple(sorted(found.values(), key=lambda one: (-one.priority, one.name)))
 
 
-def supported(workload: Workload, backend: str) -> Iterator[tuple[Implementation, str | None]]:
-    """The op's implementations for a backend, best first, each with its reason to refuse this workload or None."""
+def supported(workload: Workload, backend: str, *, peers: bool = False) -> Iterator[tuple[Implementation, str | None]]:
+    """The op's implementations for a backend, best first, each with its reason to refuse this workload or None.
+
+    With `peers`, other libraries' instead of ours.
+    """
     impossible = unstorable(workload)
     for one in implementations(workload.op):
-        if backend in one.backends:
+        if backend in one.backends and one.is_peer == peers:
             yield one, impossible or one.missing() or one.refuses(workload)
 
 

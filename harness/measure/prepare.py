@@ -58,7 +58,7 @@ class Kernel:
 
     Attributes:
         workload, implementation: what is computed, and by which code.
-        compiled: one call, ahead of time; its analyses are XLA's word on the cost.
+        compiled: one call, ahead of time; its analyses are XLA's word on the cost. None for a peer.
         method: how a sample is taken, in words.
         residency: `cold` if streamed operands exceed the last-level cache between uses.
         pool_bytes: bytes of all rotated copies.
@@ -68,7 +68,7 @@ class Kernel:
 
     workload: Workload
     implementation: Implementation
-    compiled: Compiled
+    compiled: Compiled | None
     method: str
     residency: Residency
     pool_bytes: float
@@ -115,9 +115,7 @@ def prepare(
     hot = {name: jnp.array(value) for name, value in packed.items() if name not in streamed}
     # A gathered row is cold in any table beyond the cache, and the row changes from call to call.
     resident = sum(tensors[name].nbytes for name in streamed)
-    copies = 1
-    if residency == "cold" and streamed and not workload.donated:
-        copies = max(1, math.ceil(CACHE_MULTIPLE * cache_bytes / max(1.0, resident)))
+    copies = _copies(workload, residency, cache_bytes, resident)
     first = jax.tree.map(jnp.array, streamed)
     once_s = _seconds_of_one(workload, compiled, first, hot)
 
@@ -135,6 +133,40 @@ def prepare(
     return Kernel(
         workload, one, compiled, method, "cold" if is_cold and residency == "cold" else "warm", held * resident, calls, sample
     )
+
+
+def prepare_peer(
+    workload: Workload, one: Implementation, packed: Mapping[str, Any], *, residency: Residency, cache_bytes: float
+) -> Kernel:
+    """Makes another library's code ready: direct calls, each on the next copy of what streams, as ours are timed."""
+    streamed = {name: value for name, value in packed.items() if workload.operands()[name].role in ("weight", "kv")}
+    resident = sum(workload.operands()[name].nbytes for name in streamed)
+    held = _copies(workload, residency, cache_bytes, resident)
+    calls = [one.function(workload, **jax.tree.map(np.copy, dict(packed))) for _ in range(held)]
+    start = time.perf_counter()
+    calls[0]()
+    turns = max(1, math.ceil(SAMPLE_S / (time.perf_counter() - start)))
+    position = 0
+
+    def sample() -> float:
+        nonlocal position
+        start = time.perf_counter()
+        for _ in range(turns):
+            calls[position]()
+            position = (position + 1) % held
+        return (time.perf_counter() - start) / turns
+
+    is_cold = not workload.cost().streamed_bytes or held * resident >= 2 * cache_bytes
+    method = f"direct calls over {held} copies" if held > 1 else "direct calls"
+    return Kernel(
+        workload, one, None, method, "cold" if is_cold and residency == "cold" else "warm", held * resident, turns, sample
+    )
+
+
+def _copies(workload: Workload, residency: Residency, cache_bytes: float, resident: float) -> int:
+    if residency == "warm" or not resident or workload.donated:
+        return 1
+    return max(1, math.ceil(CACHE_MULTIPLE * cache_bytes / resident))
 
 
 def _spec(array: Any) -> jax.ShapeDtypeStruct:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from ...kernels import check
-from ...kernels.op import Implementation, Workload, supported
+from ...kernels.op import Implementation, Workload, is_peer, supported
 from .ceilings import Limits
 from .cost_check import XlaCost, xla_cost
 from .guard import IMPOSSIBLE, Bound, Floor, floor
-from .prepare import CACHE_MULTIPLE, Compiled, Kernel, Residency, compile_call, outputs, prepare
+from .prepare import CACHE_MULTIPLE, Compiled, Kernel, Residency, compile_call, outputs, prepare, prepare_peer
 from .rounds import Series, Stopping, calm_samples, levels_of, measure
 from .statistics import Interval, disturbance, median_interval
 
@@ -22,6 +22,10 @@ Status = Literal["ok", "wrong", "refused", "unsupported", "failed"]
 
 POOL_SHARE = 0.5
 """Share of the free memory that the operands of one batch of kernels may take; drawing and checking need the rest."""
+
+
+PEER_TOLERANCE = 2e-2
+"""Accepted of other libraries, which round the vector to the weights' precision or add up in less than float32."""
 
 
 _Name = tuple[Workload, str]
@@ -99,17 +103,42 @@ def chosen(workload: Workload, choice: str, backend: str) -> tuple[list[Implemen
         choice: `default` (the best that supports the workload), `all`, or a name.
         backend: JAX's name of it.
     """
-    offered = list(supported(workload, backend))
-    refused = {one.name: reason for one, reason in offered if reason is not None}
-    able = [one for one, reason in offered if reason is None]
-    if choice == "all":
-        return able, refused
+    able, refused = _offered(workload, backend, peers=False)
     if choice == "default":
         # What the machine lacks is worth a word; what was made for other calls is not.
-        lacking = {one.name: reason for one, _ in offered if (reason := one.missing())}
+        offered = (one for one, _ in supported(workload, backend))
+        lacking = {one.name: reason for one in offered if (reason := one.missing())}
         return able[:1], lacking if able else refused
+    return _named(workload, choice, able, refused, f"{workload.op} has no implementation of that name on {backend}")
+
+
+def chosen_peers(workload: Workload, choice: str, backend: str) -> tuple[list[Implementation], dict[str, str]]:
+    """Other libraries to measure beside ours, and those that were passed over with their reasons.
+
+    Args:
+        workload: what is to be computed.
+        choice: `none`, `all`, or a library's name such as `torch`.
+        backend: JAX's name of it.
+    """
+    if choice == "none":
+        return [], {}
+    able, refused = _offered(workload, backend, peers=True)
+    choice = choice if choice == "all" else f"peers.{choice}"
+    return _named(workload, choice, able, refused, f"no such library computes {workload.op} here")
+
+
+def _offered(workload: Workload, backend: str, *, peers: bool) -> tuple[list[Implementation], dict[str, str]]:
+    offered = list(supported(workload, backend, peers=peers))
+    return [one for one, reason in offered if reason is None], {one.name: reason for one, reason in offered if reason}
+
+
+def _named(
+    workload: Workload, choice: str, able: list[Implementation], refused: dict[str, str], unknown: str
+) -> tuple[list[Implementation], dict[str, str]]:
+    if choice == "all":
+        return able, refused
     named = [one for one in able if one.name == choice]
-    missing = {} if named or choice in refused else {choice: f"{workload.op} has no implementation of that name on {backend}"}
+    missing = {} if named or choice in refused else {choice: unknown}
     return named, missing | {name: reason for name, reason in refused.items() if name == choice}
 
 
@@ -238,6 +267,8 @@ def _ready(workload: Workload, one: Implementation, machine: Machine, residency:
         room = f"{POOL_SHARE:.0%} of the {machine.free_bytes / 1e9:.1f} GB that are free"
         return Result(workload, one.name, "refused", f"its operands take {needed / 1e9:.1f} GB, more than {room}")
     packed = check.draw(workload, seed=seed)
+    if one.is_peer:
+        return _ready_peer(workload, one, machine, residency, packed)
     try:
         compiled = compile_call(workload, one, packed)
         computed = outputs(workload, compiled, packed)
@@ -247,8 +278,7 @@ def _ready(workload: Workload, one: Implementation, machine: Machine, residency:
     xla = xla_cost(compiled.program, workload, machine.backend)
     wrong = check.error(workload, computed, check.expected(workload, packed))
     if not wrong <= workload.tolerance():
-        reason = f"its error of {wrong:.2g} against the float64 reference exceeds {workload.tolerance():.2g}"
-        return Result(workload, one.name, "wrong", reason, wrong, compiled, xla)
+        return Result(workload, one.name, "wrong", _too_far(wrong, workload.tolerance()), wrong, compiled, xla)
     try:
         kernel = prepare(
             workload,
@@ -262,6 +292,30 @@ def _ready(workload: Workload, one: Implementation, machine: Machine, residency:
     except Exception as error:
         return Result(workload, one.name, "failed", _words(error), wrong, compiled, xla)
     return Result(workload, one.name, "ok", "", wrong, compiled, xla, kernel)
+
+
+def _ready_peer(
+    workload: Workload, one: Implementation, machine: Machine, residency: Residency, packed: Mapping[str, Any]
+) -> Result:
+    try:
+        call = one.function(workload, **packed)
+        wrong = check.error(workload, call(), check.expected(workload, packed))
+        if not wrong <= (limit := tolerance(workload, one.name)):
+            return Result(workload, one.name, "wrong", _too_far(wrong, limit), wrong)
+        kernel = prepare_peer(workload, one, packed, residency=residency, cache_bytes=machine.cache_bytes)
+    except Exception as error:
+        # Another library may fail in any way it likes; ours must still be measured.
+        return Result(workload, one.name, "failed", _words(error))
+    return Result(workload, one.name, "ok", "", wrong, kernel=kernel)
+
+
+def tolerance(workload: Workload, implementation: str) -> float:
+    """The largest error that is accepted of an implementation, by name."""
+    return max(workload.tolerance(), PEER_TOLERANCE) if is_peer(implementation) else workload.tolerance()
+
+
+def _too_far(wrong: float, limit: float) -> str:
+    return f"its error of {wrong:.2g} against the float64 reference exceeds {limit:.2g}"
 
 
 def _words(error: Exception) -> str:

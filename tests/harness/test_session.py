@@ -182,3 +182,38 @@ def test_a_default_choice_says_only_what_is_missing() -> None:
     named, missing = session.chosen(GEMV, "xla.nothing", "cpu")
     assert not named
     assert "no implementation of that name" in missing["xla.nothing"]
+
+
+def test_a_peer_is_checked_and_timed_beside_ours() -> None:
+    (numpy,) = (one for one in implementations("gemv") if one.name == "peers.numpy")
+    results = list(session.run([(GEMV, code(right)), (GEMV, numpy)], MACHINE, STOPPING, residency="cold", seed=0))
+    assert [(one.implementation, one.status) for one in results] == [("test.code", "ok"), ("peers.numpy", "ok")]
+    peer = results[1]
+    assert peer.kernel is not None
+    assert peer.kernel.residency == "cold"
+    assert peer.kernel.method.startswith("direct calls over")
+    assert peer.compiled is None
+
+
+@pytest.mark.parametrize(
+    ("function", "status", "words"),
+    [
+        (lambda workload, weight, x: lambda: 1.1 * (weight @ x), "wrong", "its error of 0.1 against the float64 reference"),
+        (lambda workload, weight, x: lambda: 1 / 0, "failed", "ZeroDivisionError"),
+    ],
+)
+def test_a_peer_that_is_wrong_or_breaks_has_no_time(function: Callable[..., Any], status: str, words: str) -> None:
+    one = replace(code(function), name="peers.test")
+    result = measured(GEMV, one)
+    assert (result.status, result.timed) == (status, None)
+    assert words in result.reason
+
+
+def test_peers_are_never_chosen_unasked() -> None:
+    every, _ = session.chosen(GEMV, "all", "cpu")
+    assert not any(one.is_peer for one in every)
+    assert session.chosen_peers(GEMV, "none", "cpu") == ([], {})
+    asked, _ = session.chosen_peers(GEMV, "numpy", "cpu")
+    assert [one.name for one in asked] == ["peers.numpy"]
+    _, refused = session.chosen_peers(replace(GEMV, weight_format="bf16"), "numpy", "cpu")
+    assert refused == {"peers.numpy": "weight_format must be f32; got bf16"}
