@@ -198,7 +198,7 @@ class Measurement(Columns):
         record_id: 32 hexadecimal digits, unique over all records anywhere.
         started_at: ISO 8601 time in UTC.
         run, subject, outcome, work, host: see there.
-        compilation: None if the call was not compiled.
+        compilation: None if the call was not compiled, as another library's never is.
         timing: None unless the status is `ok`, or `refused`, whose samples are kept as evidence.
         statistics: None unless the status is `ok`.
         ceilings: None if they were not measured.
@@ -222,7 +222,8 @@ class Measurement(Columns):
     def __post_init__(self) -> None:
         super().__post_init__()
         status = self.outcome.status
-        parts = ("compilation", "timing", "statistics", "ceilings")
+        # Another library compiles nothing that we see.
+        parts = ("timing", "statistics", "ceilings", *(() if self.subject.is_peer else ("compilation",)))
         if status == "ok" and (missing := [name for name in parts if getattr(self, name) is None]):
             raise ValueError(f"a measurement with status 'ok' must have {', '.join(missing)}")
         if status == "ok" and self.timing is not None and not self.timing.samples_us:

@@ -1,4 +1,4 @@
-"""Everything that one run, or what the store keeps of it, has to say: four tables."""
+"""Everything that one run, or what the store keeps of it, has to say: a list of tables."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from ..plan import Plan
 from ..record import Measurement
 from .ceilings import ceilings_table
 from .cost import cost_table
+from .peers import peers_table
 from .roofline import roofline_table
 from .table import Table
 from .throughput import throughput_table
 
 
 def summary(records: Sequence[Measurement], asked: Plan) -> list[Table]:
-    """Ceilings, kernels, costs and throughput of a step's records, which are not empty."""
+    """Ceilings, kernels, costs and throughput of a step's records, which are not empty, and the comparison with peers."""
     newest = max(records, key=lambda record: record.started_at)
-    return [ceilings_table(newest), roofline_table(records), cost_table(records), throughput_table(records, asked)]
+    compared = peers_table(records)
+    return [
+        ceilings_table(newest),
+        roofline_table(records),
+        *([compared] if compared else []),
+        cost_table(records),
+        throughput_table(records, asked),
+    ]

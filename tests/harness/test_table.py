@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from roofcast.harness.errors import UsageError
+from roofcast.harness.record import Run
+from roofcast.harness.report.peers import peers_table
 from roofcast.harness.report.roofline import roofline_table
 from roofcast.harness.report.table import Column, Table, check_output, show, write
 from roofcast.harness.report.words import figure
@@ -115,3 +117,18 @@ def test_memory_that_sped_up_since_the_ceilings_were_taken_is_said(measurement) 
     quiet, fast = (_at(measurement, moved / (usual * speed) / 1e3) for speed in (1.05, 1.5))
     assert not any("times as fast" in note for note in roofline_table([quiet]).notes)
     assert any("up to 1.5 times as fast" in note for note in roofline_table([quiet, fast]).notes)
+
+
+def test_libraries_are_compared_with_ours_of_the_same_run_only(measurement) -> None:
+    ours = measurement()
+    slower = dataclasses.replace(
+        ours.statistics, fraction_of_ceiling=ours.statistics.fraction_of_ceiling / 2, latency_us=12100.0
+    )
+    theirs = dataclasses.replace(
+        ours, subject=dataclasses.replace(ours.subject, implementation="peers.torch"), statistics=slower
+    )
+    earlier = dataclasses.replace(theirs, run=Run(run_id="b" * 32, roofcast_version="0.1.0"))
+    assert peers_table([ours, earlier]) is None
+    table = peers_table([ours, theirs, earlier])
+    assert table is not None
+    assert [list(row) for row in table.rows] == [[ours.subject.label, "xla.dot", "6,050", "torch", "12,100", "2.00"]]
