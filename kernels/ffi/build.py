@@ -108,6 +108,10 @@ def _digest(body: Callable[..., None]) -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
+_BITS = {"bfloat16": types.uint16, "float16": types.int16, "float8_e4m3fn": types.uint8}
+"""What arrays of floats come as that Numba does not know; `lanes` knows them by it."""
+
+
 def _array(one: Any) -> Any:
     dtype = np.dtype(one.dtype)
-    return types.Array(types.uint16 if dtype.name == "bfloat16" else from_dtype(dtype), len(one.shape), "C")
+    return types.Array(_BITS[dtype.name] if dtype.name in _BITS else from_dtype(dtype), len(one.shape), "C")

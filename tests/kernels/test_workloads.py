@@ -125,6 +125,8 @@ def test_a_cache_update_writes_one_row_and_reads_none() -> None:
     assert cost.writes == {"keys": 2048, "values": 2048}
     assert cost.streamed_bytes == 0
     assert cost.flops == 0
+    narrow = CacheUpdate(kv_heads=8, context=8192, head_dim=128, value_dim=128, kv_format="int8").cost()
+    assert narrow.writes == {"keys": 8 * 132, "values": 8 * 132}
 
 
 @pytest.mark.parametrize(
