@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int, Num
 
 from ..ffi import kernel, unusable
 from ..op import implementation
-from ..plain import dtype_of, refusal
+from .packed import packed, unpackable
 from .workload import CacheUpdate
 
 
@@ -20,25 +22,31 @@ def write_rows(start, stop, new, position, _before, cache):
             cache[head, row, column] = new[head, column]
 
 
-def _refusal(workload: CacheUpdate) -> str | None:
-    if jax.__version_info__ >= (0, 12):
+def _refuses(workload: CacheUpdate) -> str | None:
+    if workload.kv_format != "fp8" and jax.__version_info__ >= (0, 12):
         return "XLA updates the donated buffer in place since jax 0.12"
-    return refusal(workload)
+    return unpackable(workload)
 
 
-@implementation(backends=("cpu",), priority=10, refuses=_refusal, missing=unusable)
-def numba(workload: CacheUpdate, *, position: Int[Array, ""], **arrays: Float[Array, "..."]) -> tuple[Array, ...]:
-    """In place in the donated buffer: before jax 0.12, XLA on CPU widens a bfloat16 cache and so passes over all of it."""
-    dtype = dtype_of(workload.kv_format)
-    return tuple(
-        write_rows(
-            arrays[f"new_{name}"].astype(dtype),
+@implementation(backends=("cpu",), priority=10, refuses=_refuses, missing=unusable)
+def numba(
+    workload: CacheUpdate, *, position: Int[Array, ""], **arrays: Num[Array, "..."] | dict[str, Num[Array, "..."]]
+) -> tuple[Any, ...]:
+    """In place in the donated buffer: XLA on CPU widens a cache of FP8, and before jax 0.12 one of bfloat16, and so passes
+    over all of it.
+    """
+
+    def updated(cache: Num[Array, "kv_heads context width"], row: Num[Array, "kv_heads width"]) -> Num[Array, "..."]:
+        return write_rows(
+            row,
             position,
-            arrays[name],
-            results=jax.ShapeDtypeStruct(arrays[name].shape, dtype),
+            cache,
+            results=jax.ShapeDtypeStruct(cache.shape, cache.dtype),
             units=workload.kv_heads,
             grain=workload.kv_heads,
             aliases={2: 0},
         )
-        for name in workload.results()
+
+    return tuple(
+        jax.tree.map(updated, arrays[name], packed(workload.kv_format, arrays[f"new_{name}"])) for name in workload.results()
     )

@@ -14,7 +14,7 @@ from .reference import update
 
 @dataclass(frozen=True, kw_only=True)
 class CacheUpdate(Workload):
-    """Keys and values of `kv_heads` heads at one position. The cache is [kv_heads, context, head_dim], so that a
+    """Keys and values of `kv_heads` heads at one position, rounded to the cache's format. The cache is [kv_heads, context, head_dim], so that a
     head's history streams in one run. `value_dim` is 0 where values are a part of the keys (latent attention).
     """
 
@@ -53,7 +53,9 @@ class CacheUpdate(Workload):
         return replace(cost, reads=cost.reads | dict.fromkeys(self._caches(), 0.0))
 
     def reference(self, *, position: Any, **arrays: Any) -> tuple[Any, ...]:
-        return tuple(update(arrays[name], arrays[f"new_{name}"], int(position)) for name in self._caches())
+        one = format_named(self.kv_format)
+        rounded = {name: one.unpack(one.pack(arrays[f"new_{name}"])) for name in self._caches()}
+        return tuple(update(arrays[name], rounded[name], int(position)) for name in self._caches())
 
     @classmethod
     def needed_by(cls, step: Step) -> Iterable[Need]:
@@ -75,7 +77,7 @@ class CacheUpdate(Workload):
 
     @classmethod
     def examples(cls) -> Iterable[CacheUpdate]:
-        for kv in ("f32", "bf16"):
+        for kv in ("f32", "bf16", "int8", "fp8"):
             for heads, context, head_dim, value_dim in ((1, 1, 1, 1), (8, 100, 64, 64), (1, 33, 576, 0), (3, 17, 5, 5)):
                 yield cls(kv_heads=heads, context=context, head_dim=head_dim, value_dim=value_dim, kv_format=kv)
 

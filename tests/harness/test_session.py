@@ -142,6 +142,8 @@ SMALL = [
     Norm(kind="rmsnorm", d=64, residual=True, weight_format="bf16"),
     Embedding(rows=1000, d=4096, weight_format="bf16"),
     CacheUpdate(kv_heads=2, context=64, head_dim=16, value_dim=16, kv_format="bf16"),
+    CacheUpdate(kv_heads=2, context=64, head_dim=16, value_dim=16, kv_format="int8"),
+    CacheUpdate(kv_heads=2, context=64, head_dim=16, value_dim=16, kv_format="fp8"),
     Gemv(n=64, k=64, weight_format="bf16"),
     Gemv(n=512, k=640, weight_format="f32"),
 ]

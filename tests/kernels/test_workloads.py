@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import jax
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,6 +66,25 @@ def test_a_latent_cache_is_one_head_whose_values_are_not_stored_again() -> None:
     assert latent.scale == pytest.approx(192**-0.5)
 
 
+def test_a_cache_of_eight_bits_has_a_scale_per_token_and_head() -> None:
+    for name in ("int8", "fp8"):
+        assert replace(GROUPED, kv_format=name).cost().streamed_bytes == 2 * 8 * 8192 * (128 + 4)
+
+
+def test_what_is_learned_of_scores_is_a_few_numbers_per_head() -> None:
+    plain = GROUPED.cost()
+    for variant, operand, size, flops in (
+        ({"sinks": True}, "sinks", 4 * 32, 2 * 32),
+        ({"softcap": 50.0}, None, 0, 3 * 32 * 8192),
+        ({"bias": "alibi"}, "slopes", 4 * 32, 2 * 32 * 8192),
+        ({"bias": "relative"}, "table", 4 * 32 * 32, 32 * 8192),
+    ):
+        cost = replace(GROUPED, **variant).cost()
+        assert cost.reads == plain.reads | ({operand: size} if operand else {})
+        assert cost.flops == plain.flops + flops
+        assert cost.streamed_bytes == plain.streamed_bytes
+
+
 @pytest.mark.parametrize(("context", "seen"), [(100, 100), (4096, 4096), (32768, 4096)])
 def test_a_windowed_layer_reads_no_more_than_its_window(context: int, seen: int) -> None:
     shape = {"d_model": 64, "heads": 4, "kv_heads": 2, "head_dim": 16, "d_ff": 128, "vocab": 100, "max_context": 65536}
@@ -105,6 +125,8 @@ def test_a_cache_update_writes_one_row_and_reads_none() -> None:
     assert cost.writes == {"keys": 2048, "values": 2048}
     assert cost.streamed_bytes == 0
     assert cost.flops == 0
+    narrow = CacheUpdate(kv_heads=8, context=8192, head_dim=128, value_dim=128, kv_format="int8").cost()
+    assert narrow.writes == {"keys": 8 * 132, "values": 8 * 132}
 
 
 @pytest.mark.parametrize(
