@@ -237,6 +237,13 @@ def _ready(workload: Workload, one: Implementation, machine: Machine, residency:
     if needed > POOL_SHARE * machine.free_bytes:
         room = f"{POOL_SHARE:.0%} of the {machine.free_bytes / 1e9:.1f} GB that are free"
         return Result(workload, one.name, "refused", f"its operands take {needed / 1e9:.1f} GB, more than {room}")
+    result = _proven(_stand_in(workload, machine.cache_bytes), one, machine, residency, seed)
+    if result.kernel is not None and result.workload != workload:
+        result = replace(result, kernel=replace(result.kernel, method=f"{result.kernel.method} of {result.workload.label}"))
+    return replace(result, workload=workload)
+
+
+def _proven(workload: Workload, one: Implementation, machine: Machine, residency: Residency, seed: int) -> Result:
     packed = check.draw(workload, seed=seed)
     try:
         compiled = compile_call(workload, one, packed)
@@ -264,6 +271,10 @@ def _ready(workload: Workload, one: Implementation, machine: Machine, residency:
     return Result(workload, one.name, "ok", "", wrong, compiled, xla, kernel)
 
 
+def _stand_in(workload: Workload, cache_bytes: float) -> Workload:
+    return workload.stand_in(CACHE_MULTIPLE * cache_bytes)
+
+
 def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
@@ -287,5 +298,6 @@ def _batches(
 
 def pool_bytes(workload: Workload, cache_bytes: float) -> float:
     """Bytes that a workload's rotated operands take."""
-    streamed = sum(tensor.nbytes for tensor in workload.operands().values() if tensor.role in ("weight", "kv"))
+    operands = _stand_in(workload, cache_bytes).operands()
+    streamed = sum(tensor.nbytes for tensor in operands.values() if tensor.role in ("weight", "kv"))
     return streamed * max(1, math.ceil(CACHE_MULTIPLE * cache_bytes / max(1.0, streamed)))

@@ -87,6 +87,6 @@ def scales_for(magnitudes: Float[np.ndarray, "..."], largest: float) -> Float[np
     return np.where(finite, rounded_up.view(np.float32), scales)
 
 
-def rows(packed: Any, which: slice | np.ndarray) -> Any:
-    """The packed values of some rows, counted along the first axis."""
+def rows(packed: Any, which: slice | np.ndarray | tuple[slice | np.ndarray, ...]) -> Any:
+    """The packed values of some rows, counted along the first axis, or along the first axes where a tuple is given."""
     return {name: rows(part, which) for name, part in packed.items()} if isinstance(packed, dict) else packed[which]
