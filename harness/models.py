@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from ..kernels.model import Model
+from ..kernels.model import Mixture, Model
 from . import catalogue
 from .errors import UsageError
 from .hugging_face import model_facts_from_hugging_face
@@ -118,6 +118,8 @@ def _contradictions(model: Model) -> Iterator[tuple[str, str]]:
             "mixture",
             f"must {accepted}; got first_dense_layers {mixture.first_dense_layers}, layer_step {mixture.layer_step}",
         )
+    if mixture is not None:
+        yield from _routing_contradictions(mixture)
     if not model.d_ff and model.mixture_layers < model.layers:
         yield "d_ff", f"must be an integer from 1 unless every layer is a mixture; got {model.d_ff}"
     if latent is not None and model.head_dim != latent.qk_nope + latent.qk_rope:
@@ -130,3 +132,13 @@ def _contradictions(model: Model) -> Iterator[tuple[str, str]]:
         yield rotated[0], f"must be even, for RoPE rotates pairs; got {rotated[1]}"
     if model.window is not None and model.window.local + model.window.full < 1:
         yield "window.local", "must be an integer from 1 where window.full is 0; got 0"
+
+
+def _routing_contradictions(mixture: Mixture) -> Iterator[tuple[str, str]]:
+    if mixture.experts % mixture.groups:
+        yield "mixture.groups", f"must divide experts, which is {mixture.experts}; got {mixture.groups}"
+    if mixture.top_groups > mixture.groups:
+        yield "mixture.top_groups", f"must be at most groups, which is {mixture.groups}; got {mixture.top_groups}"
+    available = mixture.top_groups * (mixture.experts // mixture.groups)
+    if mixture.groups > 1 and mixture.top_k > available:
+        yield "mixture.top_k", f"must be at most {available}, the experts in top_groups groups; got {mixture.top_k}"

@@ -164,8 +164,8 @@ def _refusal(target: Envelope, devices: int, needed_gb: float, missing: Sequence
 
 
 def _share(workload: Workload, devices: int) -> float:
-    """The part of a call that one of several chips does: matrices by rows or columns, attention by KV heads, its up-projections by heads."""
-    if workload.op == "gemv":
+    """The part of a call that one of several chips does: matrices by rows or columns, attention and latents by heads."""
+    if workload.op in ("gemv", "experts"):
         return 1 / devices
     if workload.op in ("attention", "cache", "heads"):
         # Heads are whole: the chip with the most of them is waited for.

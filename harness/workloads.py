@@ -41,12 +41,14 @@ _FEED_FORWARD = (
     "activation",
     "ffn_down",
     "router",
-    "shared_expert_ffn_gate_up",
-    "shared_expert_ffn_up",
+    "routing",
     "expert_ffn_gate_up",
     "expert_ffn_up",
     "expert_activation",
     "expert_ffn_down",
+    "shared_expert_ffn_gate_up",
+    "shared_expert_ffn_up",
+    "shared_expert_activation",
     "shared_expert_ffn_down",
     "ffn_post_norm",
 )
@@ -89,9 +91,10 @@ def resident_elements(needs: Iterable[Need]) -> int:
 def streamed_weight_elements(needs: Iterable[Need]) -> int:
     """Matrix weights that a token reads from memory: the active ones of every layer, and the LM head.
 
-    Tables of which a call only touches a row (the input embedding) do not count, nor do norms.
+    Of a mixture's experts those count that a token chooses. Tables in which a row is looked up (the input embedding) do
+    not count, nor do norms.
     """
-    return sum(need.count * tensor.elements for need in needs for tensor in _matrices(need))
+    return sum(need.count * read for need in needs for read in _matrix_elements_read(need))
 
 
 def weight_bytes(needs: Iterable[Need]) -> float:
@@ -154,11 +157,13 @@ def _weights(need: Need) -> list[Tensor]:
     return [tensor for tensor in need.workload.operands().values() if tensor.role == "weight"]
 
 
-def _matrices(need: Need) -> Iterator[Tensor]:
-    touched = need.workload.touched()
+def _matrix_elements_read(need: Need) -> Iterator[int]:
+    if need.workload.op == "embedding":
+        return
+    reads = need.workload.cost().reads
     for name, tensor in need.workload.operands().items():
-        if tensor.role == "weight" and len(tensor.shape) > 1 and name not in touched:
-            yield tensor
+        if tensor.role == "weight" and len(tensor.shape) > 1:
+            yield round(tensor.elements * reads[name] / tensor.nbytes)
 
 
 def _resident_bytes(need: Need) -> float:

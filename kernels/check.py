@@ -27,7 +27,8 @@ def draw(workload: Workload, seed: int) -> dict[str, Any]:
     """Packed operands from a seeded generator.
 
     Numbers are Gaussian: of variance 1, and of variance 1/k for weights whose last axis is k, so that results are of
-    order 1 as in a trained model. Tensors with a `below` are uniform in [0, below). There is no NaN and no infinity.
+    order 1 as in a trained model. Tensors with a `below` are uniform in [0, below), several indices as far from each other
+    as can be. There is no NaN and no infinity.
 
     Args:
         workload: the call.
@@ -42,16 +43,20 @@ def draw(workload: Workload, seed: int) -> dict[str, Any]:
 
 
 def expected(workload: Workload, packed: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The float64 results for packed operands, piece by piece (`Workload.pieces`) and joined along the first axis.
+    """The float64 results for packed operands, piece by piece (`Workload.pieces`) and joined along `Workload.piece_axis`.
 
-    A result of role `index` is the array of all the values that are right.
+    A result of role `index` has one more axis: all the values that are right in its place, some of them repeated.
     """
     formats = {name: format_named(tensor.format) for name, tensor in workload.operands().items()}
     parts = [
         workload.reference(**{name: formats[name].unpack(value) for name, value in piece.items()})
         for piece in workload.pieces(packed)
     ]
-    return parts[0] if len(parts) == 1 else tuple(np.concatenate(results) for results in zip(*parts, strict=True))
+    return (
+        parts[0]
+        if len(parts) == 1
+        else tuple(np.concatenate(results, workload.piece_axis) for results in zip(*parts, strict=True))
+    )
 
 
 def error(workload: Workload, outputs: Any, expected: tuple[Any, ...]) -> float:
@@ -76,6 +81,8 @@ def error(workload: Workload, outputs: Any, expected: tuple[Any, ...]) -> float:
 
 def _drawn(tensor: Tensor, generator: np.random.Generator) -> Any:
     one = format_named(tensor.format)
+    if tensor.role == "index" and tensor.shape:
+        return one.pack(_spread(tensor, generator))
     if tensor.below:
         uniform = generator.random(tensor.shape) * tensor.below
         return one.pack(np.asarray(uniform if one.roles else np.floor(uniform)))
@@ -88,6 +95,12 @@ def _drawn(tensor: Tensor, generator: np.random.Generator) -> Any:
     packed = one.pack(_gaussian(generator, (bands * one.band, width), scale))
     drawn = generator.integers(bands, size=math.ceil(count / one.band))[:, None] * one.band + np.arange(one.band)
     return _reshaped(one.rows(packed, drawn.ravel()[:count]), tensor.shape[:-2])
+
+
+def _spread(tensor: Tensor, generator: np.random.Generator) -> np.ndarray:
+    """Indices an equal distance apart, in random order: moved on together they meet all others before each other."""
+    apart = np.floor(np.arange(tensor.elements) * (tensor.below / tensor.elements))
+    return generator.permutation((apart + generator.integers(tensor.below)) % tensor.below).reshape(tensor.shape)
 
 
 def _gaussian(generator: np.random.Generator, shape: tuple[int, ...], scale: float) -> np.ndarray:
@@ -109,7 +122,7 @@ def _distance(tensor: Tensor, output: Any, reference: Any) -> float:
     if values.shape != tensor.shape:
         return math.inf
     if tensor.role == "index":
-        return 0.0 if np.isin(values, reference).all() else math.inf
+        return 0.0 if (values[..., None] == reference).any(-1).all() else math.inf
     size, difference = np.linalg.norm(reference), values - reference
     if not np.isfinite(values).all() or not np.isfinite(size):
         return math.inf

@@ -19,6 +19,12 @@ class Mixture:
         shared_experts: experts that every token uses, each `d_ff_expert` wide.
         first_dense_layers: layers at the bottom with a dense feed-forward of width `d_ff`.
         layer_step: every `layer_step`-th layer is a mixture, the others are dense.
+        scores: how the router's logits become scores of the experts.
+        renormalised: weights of the chosen experts are divided by their sum. With `softmax` this is the softmax over the
+            chosen alone.
+        selection_bias: a learned bias is added to the scores when experts are chosen, but not when they are weighed.
+        groups, top_groups: experts stand in `groups` equal groups, and only those of the best `top_groups` can be chosen.
+        scale: the weights of the chosen experts are multiplied by it.
 
     """
 
@@ -28,6 +34,12 @@ class Mixture:
     shared_experts: int = 0
     first_dense_layers: int = 0
     layer_step: int = 1
+    scores: Literal["softmax", "sigmoid"] = "softmax"
+    renormalised: bool = True
+    selection_bias: bool = False
+    groups: int = 1
+    top_groups: int = 1
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -159,6 +171,11 @@ class Formats:
             name = getattr(self, role)
             if role not in format_named(name).roles:
                 raise KeyError(f"format.{role} must be one of {', '.join(format_names(role))}; got {name!r}")
+
+    @property
+    def unquantised(self) -> str:
+        """The format of weights that no engine quantises: norms and routers."""
+        return self.weight if self.weight in format_names("activation") else "bf16"
 
 
 @dataclass(frozen=True)

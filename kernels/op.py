@@ -96,6 +96,8 @@ class Workload(ABC):
     """Name of the op: its folder under `kernels/`."""
     donated: ClassVar[tuple[str, ...]] = ()
     """Operands whose buffer the call takes over; the result of the same name is the next call's operand."""
+    piece_axis: ClassVar[int] = 0
+    """The axis along which the references of `pieces` are joined."""
 
     @abstractmethod
     def operands(self) -> dict[str, Tensor]:
@@ -125,11 +127,19 @@ class Workload(ABC):
         """Small, odd and degenerate calls that every implementation must get right or refuse."""
 
     def pieces(self, packed: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-        """Packed operands of smaller calls whose references, joined along the first axis, are this call's.
+        """Packed operands of smaller calls whose references, joined along `piece_axis`, are this call's.
 
         A float64 copy of the largest weights would not fit in memory, so ops that stream them give a part at a time.
         """
         yield packed
+
+    def stand_in(self, enough_bytes: float) -> Workload:
+        """A call to measure in this one's place: it costs the same, and keeps less in memory that it does not touch.
+
+        Args:
+            enough_bytes: memory that other calls touch before one touches the same again, where this call's own would do.
+        """
+        return self
 
     def cost(self) -> Cost:
         """FLOPs, and bytes per tensor. Ops that touch only part of an operand override `touched`."""

@@ -89,6 +89,7 @@ _QWEN3_MIXTURE: Table = {
         d_ff_expert=key("moe_intermediate_size"),
         first_dense_layers=dense_layers_below,
         layer_step=_SPARSE_STEP,
+        renormalised=key("norm_topk_prob", otherwise=False),
     ),
 }
 _GEMMA2: Table = {
@@ -181,20 +182,39 @@ _FALCON: Table = {
     "parallel_norms": when(_FALCON_NEW, key("num_ln_in_parallel_attn", otherwise=2), 1),
 }
 _NOPE, _ROPE = whole("qk_nope_head_dim"), whole("qk_rope_head_dim")
-_DEEPSEEK: Table = {
+_DEEPSEEK_MIXTURE: Table = {
+    "experts": key("n_routed_experts"),
+    "top_k": key("num_experts_per_tok"),
+    "d_ff_expert": key("moe_intermediate_size"),
+    "shared_experts": key("n_shared_experts", otherwise=0),
+    "first_dense_layers": key("first_k_dense_replace", otherwise=0),
+    "layer_step": key("moe_layer_freq", otherwise=1),
+}
+_DEEPSEEK2: Table = {
     **_LLAMA,
     "kv_heads": _HEADS,
     "head_dim": total(_NOPE, _ROPE),
     "mixture": nested(
-        experts=key("n_routed_experts"),
-        top_k=key("num_experts_per_tok"),
-        d_ff_expert=key("moe_intermediate_size"),
-        shared_experts=key("n_shared_experts", otherwise=0),
-        first_dense_layers=key("first_k_dense_replace", otherwise=0),
-        layer_step=key("moe_layer_freq", otherwise=1),
+        **_DEEPSEEK_MIXTURE,
+        renormalised=key("norm_topk_prob", otherwise=False),
+        groups=key("n_group", otherwise=1),
+        top_groups=key("topk_group", otherwise=1),
+        scale=key("routed_scaling_factor", otherwise=1.0),
     ),
     "latent": nested(
         q_lora=key("q_lora_rank", otherwise=0), kv_lora=key("kv_lora_rank"), qk_nope=_NOPE, qk_rope=_ROPE, v=key("v_head_dim")
+    ),
+}
+_DEEPSEEK3: Table = {
+    **_DEEPSEEK2,
+    "mixture": nested(
+        **_DEEPSEEK_MIXTURE,
+        scores="sigmoid",
+        selection_bias=True,
+        renormalised=key("norm_topk_prob", otherwise=True),
+        groups=key("n_group", otherwise=8),
+        top_groups=key("topk_group", otherwise=4),
+        scale=key("routed_scaling_factor", otherwise=2.5),
     ),
 }
 _LLAMA4_STEP = whole("interleave_moe_layer_step", otherwise=1)
@@ -208,6 +228,8 @@ _LLAMA4: Table = {
         d_ff_expert=key("intermediate_size"),
         shared_experts=1,
         layer_step=_LLAMA4_STEP,
+        scores="sigmoid",
+        renormalised=False,
     ),
     # Attention within chunks; a chunk is the most that a token of such a layer sees.
     "window": windows(key("attention_chunk_size", otherwise=8192), all_but_each(4, "no_rope_layer_interval")),
@@ -244,8 +266,8 @@ ARCHITECTURES: Mapping[str, Table] = {
     "BertForMaskedLM": _BERT,
     "BertModel": _BERT,
     "BloomForCausalLM": _BLOOM,
-    "DeepseekV2ForCausalLM": _DEEPSEEK,
-    "DeepseekV3ForCausalLM": _DEEPSEEK,
+    "DeepseekV2ForCausalLM": _DEEPSEEK2,
+    "DeepseekV3ForCausalLM": _DEEPSEEK3,
     "FalconForCausalLM": _FALCON,
     "GPT2LMHeadModel": _GPT2,
     "Gemma2ForCausalLM": _GEMMA2,

@@ -2,7 +2,8 @@
 
 A decode step finds its weights and its cache in memory and its activations in cache. So operands that stream
 are kept in several copies that together exceed the last-level cache and are used in turn (cold), while
-activations are shared by all calls. A kernel that is long against a dispatch is called directly; a short one
+activations are shared by all calls. Indices move on from call to call, so that where a call reads few rows of an
+operand they are not those of the calls before. A kernel that is long against a dispatch is called directly; a short one
 is called many times inside one compiled loop, each call made to wait for the one before.
 """
 
@@ -34,6 +35,8 @@ DIRECT_DISPATCHES = 50
 """A kernel at least this many dispatches long is called directly: dispatch is then under 2 % of its time."""
 MOST_TURNS = 10**8
 """A loop that is still too short then has lost its calls to the compiler; its samples will be refused as impossible."""
+INDEX_STRIDE = 40507
+"""Rows that an index moves on from call to call: far, as tokens do, and prime, so that it meets every row before one again."""
 SAMPLE_S = 2e-3
 """Calls are batched until a sample lasts this long: far above the timer's resolution, short against drift."""
 
@@ -191,18 +194,21 @@ def _direct(
     """Blocked calls of the compiled kernel, each on the next copy; donated results become the next operands."""
     calls = max(1, math.ceil(SAMPLE_S / once_s))
     donated = [name for name in workload.results() if name in workload.donated]
-    position = 0
+    first = 0
 
     def sample() -> float:
-        nonlocal position
+        nonlocal first
+        numbers = range(first, first + calls)
+        inputs = jax.block_until_ready([_moved_on(workload, hot, number // len(pool)) for number in numbers])
         start = time.perf_counter()
-        for _ in range(calls):
-            operands = pool[position]
-            results = jax.block_until_ready(compiled.program(**operands, **hot))
+        for number, mine in zip(numbers, inputs, strict=True):
+            operands = pool[number % len(pool)]
+            results = jax.block_until_ready(compiled.program(**operands, **mine))
             if donated:
                 operands.update(zip(donated, results if isinstance(results, tuple) else (results,), strict=False))
-            position = (position + 1) % len(pool)
-        return (time.perf_counter() - start) / calls
+        seconds = time.perf_counter() - start
+        first += calls
+        return seconds / calls
 
     return sample, calls
 
@@ -260,16 +266,12 @@ _State = tuple[dict[str, Any], dict[str, Any], Any]
 def _loop(workload: Workload, one: Implementation, like: Any, pool: Any, state: _State, start: Any, stop: Any) -> _State:
     """Turns [start, stop) of the loop. `like` holds the dtypes of one copy where the copies are stacked, else None."""
     donated = [name for name in workload.results() if name in state[0]]
+    copies = len(pool) if like is None else jax.tree.leaves(pool)[0].shape[0]
 
     def call(number: Any, cold: dict[str, Any], state: _State) -> _State:
         carried, hot, results = state
         hot = {name: _after(results, number, value) for name, value in hot.items()}
-        inputs = dict(hot)
-        for name, tensor in workload.operands().items():
-            if tensor.role == "index":
-                # A large odd stride visits rows all over the table, as tokens do.
-                inputs[name] = (hot[name] + number * 40503) % tensor.below
-        results = one.function(workload, **cold, **carried, **inputs)
+        results = one.function(workload, **cold, **carried, **_moved_on(workload, hot, number // copies))
         if donated:
             carried = dict(zip(donated, results if isinstance(results, tuple) else (results,), strict=False))
             results = jnp.zeros(())
@@ -277,7 +279,6 @@ def _loop(workload: Workload, one: Implementation, like: Any, pool: Any, state: 
 
     def turn(number: Any, state: _State) -> _State:
         if like is not None:
-            copies = jax.tree.leaves(pool)[0].shape[0]
             slices = jax.tree.map(lambda leaf: lax.dynamic_index_in_dim(leaf, number % copies, keepdims=False), pool)
             return call(number, jax.tree.map(lambda leaf, like: leaf.view(like.dtype), slices, like), state)
         for place, cold in enumerate(pool):
@@ -285,6 +286,12 @@ def _loop(workload: Workload, one: Implementation, like: Any, pool: Any, state: 
         return state
 
     return lax.fori_loop(start, stop, turn, state)
+
+
+def _moved_on(workload: Workload, hot: Mapping[str, Any], round_number: Any) -> dict[str, Any]:
+    """Hot operands with their indices moved on. A round uses every copy once; the next reads other rows of them."""
+    rows = {name: tensor.below for name, tensor in workload.operands().items() if tensor.role == "index"}
+    return {**hot, **{name: (hot[name] + round_number * INDEX_STRIDE % count) % count for name, count in rows.items()}}
 
 
 def _bits(leaf: Any) -> Any:

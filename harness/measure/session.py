@@ -266,6 +266,13 @@ def _ready(workload: Workload, one: Implementation, machine: Machine, residency:
     if needed > POOL_SHARE * machine.free_bytes:
         room = f"{POOL_SHARE:.0%} of the {machine.free_bytes / 1e9:.1f} GB that are free"
         return Result(workload, one.name, "refused", f"its operands take {needed / 1e9:.1f} GB, more than {room}")
+    result = _proven(_stand_in(workload, machine.cache_bytes), one, machine, residency, seed)
+    if result.kernel is not None and result.workload != workload:
+        result = replace(result, kernel=replace(result.kernel, method=f"{result.kernel.method} of {result.workload.label}"))
+    return replace(result, workload=workload)
+
+
+def _proven(workload: Workload, one: Implementation, machine: Machine, residency: Residency, seed: int) -> Result:
     packed = check.draw(workload, seed=seed)
     if one.is_peer:
         return _ready_peer(workload, one, machine, residency, packed)
@@ -318,6 +325,10 @@ def _too_far(wrong: float, limit: float) -> str:
     return f"its error of {wrong:.2g} against the float64 reference exceeds {limit:.2g}"
 
 
+def _stand_in(workload: Workload, cache_bytes: float) -> Workload:
+    return workload.stand_in(CACHE_MULTIPLE * cache_bytes)
+
+
 def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
@@ -341,5 +352,6 @@ def _batches(
 
 def pool_bytes(workload: Workload, cache_bytes: float) -> float:
     """Bytes that a workload's rotated operands take."""
-    streamed = sum(tensor.nbytes for tensor in workload.operands().values() if tensor.role in ("weight", "kv"))
+    operands = _stand_in(workload, cache_bytes).operands()
+    streamed = sum(tensor.nbytes for tensor in operands.values() if tensor.role in ("weight", "kv"))
     return streamed * max(1, math.ceil(CACHE_MULTIPLE * cache_bytes / max(1.0, streamed)))

@@ -64,9 +64,8 @@ def _notes(records: Sequence[Measurement]) -> list[str]:
             notes.append(f"{record.subject.label} ({record.subject.implementation}): {record.outcome.reason}.")
         if record.statistics is not None and record.statistics.disturbance:
             share = percent(record.statistics.disturbance)
-            notes.append(
-                f"{record.subject.label} ({record.subject.implementation}): disturbed, {share} of the machine was gone; {_stop(record)}."
-            )
+            code = f"{record.subject.label} ({record.subject.implementation})"
+            notes.append(f"{code}: disturbed, {share} of the machine was gone; {_stop(record)}.")
     faster = max((_memory_speedup(record) for record in records), default=1.0)
     if faster > NOTABLE_SPEEDUP:
         notes.append(

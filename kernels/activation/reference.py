@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import erf, expit
 
-FUNCTIONS: dict[str, Callable[[Float[np.ndarray, "d"]], Float[np.ndarray, "d"]]] = {
+FUNCTIONS: dict[str, Callable[[Float[np.ndarray, "*rows d"]], Float[np.ndarray, "*rows d"]]] = {
     "silu": lambda x: x * expit(x),
     "gelu": lambda x: 0.5 * x * (1 + erf(x / np.sqrt(2))),
     "relu": lambda x: np.maximum(x, 0),
@@ -14,9 +14,9 @@ FUNCTIONS: dict[str, Callable[[Float[np.ndarray, "d"]], Float[np.ndarray, "d"]]]
 """SiLU and GELU as in Hendrycks and Gimpel, arXiv:1606.08415 (GELU in its exact form)."""
 
 
-def activate(function: str, gated: bool, x: Float[np.ndarray, "width"]) -> Float[np.ndarray, "d"]:
-    """f(x), or f(gate) * up where the first half of x is the gate (SwiGLU, Shazeer, arXiv:2002.05202)."""
+def activate(function: str, gated: bool, x: Float[np.ndarray, "*rows width"]) -> Float[np.ndarray, "*rows d"]:
+    """f(x), or f(gate) * up where the first half of the last axis of x is the gate (SwiGLU, Shazeer, arXiv:2002.05202)."""
     if not gated:
         return FUNCTIONS[function](x)
-    gate, up = np.split(x, 2)
+    gate, up = np.split(x, 2, axis=-1)
     return FUNCTIONS[function](gate) * up

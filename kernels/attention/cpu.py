@@ -36,7 +36,7 @@ cached row that the CPU does not come to ask for the next ones in time by itself
 
 @helper
 def _squashed(scores, cap):
-    """cap tanh(scores / cap), by exponentials of what is not positive."""
+    """Cap tanh(scores / cap), by exponentials of what is not positive."""
     x = scores * vectors.filled(1 / cap, 1)
     size = vectors.larger(x, vectors.filled(0, 1) - x)
     up, down = vectors.exp(x - size), vectors.exp(vectors.filled(0, 1) - x - size)

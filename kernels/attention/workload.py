@@ -117,7 +117,7 @@ class Attention(Workload):
             context = min(step.context, model.window.size)
             yield Need("attention_window", cls(context=context, bias=bias, **shape, **common), model.windowed_layers)
         if model.family == "encoder-decoder":
-            # The encoder's tokens have no distance to the decoder's. Their sequence is taken to be as long as the decoder's context.
+            # The encoder's tokens have no distance to the decoder's, and are taken to be as many.
             yield Need("attention_cross", cls(context=step.context, **shape, **common), model.layers)
 
     @classmethod

@@ -14,8 +14,10 @@ from .reference import update
 
 @dataclass(frozen=True, kw_only=True)
 class CacheUpdate(Workload):
-    """Keys and values of `kv_heads` heads at one position, rounded to the cache's format. The cache is [kv_heads, context, head_dim], so that a
-    head's history streams in one run. `value_dim` is 0 where values are a part of the keys (latent attention).
+    """Keys and values of `kv_heads` heads at one position, rounded to the cache's format.
+
+    The cache is [kv_heads, context, head_dim], so that a head's history streams in one run. `value_dim` is 0 where values
+    are a part of the keys (latent attention).
     """
 
     op: ClassVar[str] = "cache"

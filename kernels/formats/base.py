@@ -186,6 +186,6 @@ def not_a_multiple(name: str, group: int, shape: tuple[int, ...]) -> str | None:
     return f"the last axis must be a multiple of {group} for {name}; got {shape[-1]}" if shape[-1] % group else None
 
 
-def rows(packed: Any, which: slice | Shaped[np.ndarray, "count"]) -> Any:
-    """Some rows of one array, or of each in a dict, counted along the first axis."""
+def rows(packed: Any, which: slice | np.ndarray | tuple[slice | np.ndarray, ...]) -> Any:
+    """Some rows of one array, or of each in a dict, counted along the first axis (first axes for a tuple)."""
     return {name: rows(part, which) for name, part in packed.items()} if isinstance(packed, dict) else packed[which]

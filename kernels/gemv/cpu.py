@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -84,7 +85,7 @@ def _dot_rows(name: str, add_products: Callable[..., Any]) -> Kernel:
             y[row] = vectors.total(add_products(vectors.filled(0, 1), values, scales, x, (row,)))
 
     dot_rows.__name__ = name
-    return kernel(dot_rows)
+    return kernel(helper(dot_rows))
 
 
 _dot = _dot_rows("dot_rows", _add_pairs)
@@ -96,30 +97,61 @@ def _refuses(workload: Gemv) -> str | None:
     return refusal(workload, decodes="weight")
 
 
+@dataclass(frozen=True)
+class RowProducts:
+    """What a kernel of this file is given: matrices of `n` rows of `k`, with any axes before, and vectors.
+
+    Attributes:
+        kernel: adds up the products of rows.
+        values, scales: of the matrices, as they are packed; scales of no meaning where there are none.
+        factors: the vectors in the order in which the kernel reads weights.
+        after: what its sums are then multiplied by, one number or one per row.
+    """
+
+    kernel: Kernel
+    values: Array
+    scales: Array
+    factors: Array
+    after: Float[Array, "*n"]
+
+
+def row_products(weight_format: str, weight: Any, x: Float[Array, "*m k"]) -> RowProducts:
+    """The kernel for a format, with its arguments."""
+    one, x = format_named(weight_format), x.astype(jnp.float32)
+    if not isinstance(weight, dict):
+        unused = jnp.ones((*weight.shape[:-2], 1, 1))
+        return RowProducts(_dot, weight, unused, x[..., None, :], jnp.float32(1))
+    values, scales = weight["values"], weight["scales"]
+    if isinstance(one, FourBit):
+        factors = _arranged(x, e8m0=not isinstance(one, Int4))
+        return RowProducts(_dot_groups[one.group], values, scales, factors, jnp.float32(1))
+    if one.band > 1:
+        return RowProducts(_dot_blocks, values, scales, x[..., None, :], jnp.float32(unit(values.dtype)))
+    return RowProducts(_dot, values, scales, x[..., None, :], unit(values.dtype) * scales[..., 0])
+
+
+def grain(values: Array) -> int:
+    """Rows that a thread takes at a time."""
+    return GRAIN_BYTES // (values.shape[-1] * values.dtype.itemsize)
+
+
 @implementation(backends=("cpu",), priority=10, refuses=_refuses, missing=unusable)
 def numba(workload: Gemv, *, weight: Float[Array, "n k"] | dict[str, Array], x: Float[Array, "k"]) -> Float[Array, "n"]:
     """Each weight is read once and widened to float32 in a register; sums are float32, and scales multiply sums."""
-    one, vector = format_named(workload.weight_format), x.astype(jnp.float32)
-    values, scales = (weight["values"], weight["scales"]) if isinstance(weight, dict) else (weight, jnp.ones((1, 1)))
-    if isinstance(one, FourBit):
-        call, factors, after = _dot_groups[one.group], _arranged(vector, e8m0=not isinstance(one, Int4)), 1.0
-    elif one.band > 1:
-        call, factors, after = _dot_blocks, vector[None], unit(values.dtype)
-    else:
-        call, factors, after = _dot, vector[None], unit(values.dtype) * scales[:, 0]
-    y = call(
-        values,
-        scales,
-        factors,
+    parts = row_products(workload.weight_format, weight, x)
+    y = parts.kernel(
+        parts.values,
+        parts.scales,
+        parts.factors,
         results=jax.ShapeDtypeStruct((workload.n,), jnp.float32),
         units=workload.n,
-        grain=GRAIN_BYTES // (values.shape[1] * values.dtype.itemsize),
+        grain=grain(parts.values),
     )
-    return (y * after).astype(x.dtype)
+    return (y * parts.after).astype(x.dtype)
 
 
-def _arranged(x: Float[Array, "k"], *, e8m0: bool) -> Float[Array, "padded"]:
-    """The vector in the order in which weights of four bits are unpacked, padded to whole blocks. See `nibbles`."""
+def _arranged(x: Float[Array, "*m k"], *, e8m0: bool) -> Float[Array, "*m padded"]:
+    """Vectors in the order in which weights of four bits are unpacked, padded to whole blocks. See `nibbles`."""
     order, factors = nibbles.arrangement(e8m0)
-    blocks = jnp.pad(x, (0, -x.size % BLOCK)).reshape(-1, BLOCK)
-    return (blocks[:, jnp.array(order)] * jnp.array(factors, jnp.float32)).ravel()
+    blocks = jnp.pad(x, (*((0, 0),) * (x.ndim - 1), (0, -x.shape[-1] % BLOCK))).reshape(*x.shape[:-1], -1, BLOCK)
+    return (blocks[..., jnp.array(order)] * jnp.array(factors, jnp.float32)).reshape(*x.shape[:-1], -1)

@@ -53,8 +53,10 @@ class Gemv(Workload):
 
     @classmethod
     def needed_by(cls, step: Step) -> Iterable[Need]:
+        formats = step.formats
         for role, n, k, count, resident_copies in _matrices(step.model):
-            workload = cls(n=n, k=k, weight_format=step.formats.weight, activation_format=step.formats.activation)
+            weight = formats.unquantised if role.endswith("router") else formats.weight
+            workload = cls(n=n, k=k, weight_format=weight, activation_format=formats.activation)
             yield Need(role, workload, count, resident=resident_copies * n * k)
 
     @classmethod
@@ -119,12 +121,9 @@ def _feed_forward_matrices(model: Model) -> Iterator[tuple[str, int, int, int, i
     if model.mixture is None:
         return
     mixture, layers = model.mixture, model.mixture_layers
-    width = mixture.d_ff_expert
     yield "router", mixture.experts, model.d_model, layers, layers
-    for prefix, read, kept in (
-        ("expert", mixture.top_k, mixture.experts),
-        ("shared_expert", mixture.shared_experts, mixture.shared_experts),
-    ):
-        if kept:
-            yield f"{prefix}_{names[0]}", up * width, model.d_model, layers * read, layers * kept
-            yield f"{prefix}_{names[1]}", model.d_model, width, layers * read, layers * kept
+    # Shared experts are one feed-forward of their widths together. The others are calls of the op `experts`.
+    width = mixture.shared_experts * mixture.d_ff_expert
+    if width:
+        yield f"shared_expert_{names[0]}", up * width, model.d_model, layers, layers
+        yield f"shared_expert_{names[1]}", model.d_model, width, layers, layers

@@ -88,6 +88,16 @@ def test_defaults_and_nested_fields() -> None:
         ({"mixture": 8}, r"model\.mixture must be a mapping with experts, top_k, .*, or null; got 8"),
         ({"mixture": {"experts": 4}}, r"model\.mixture\.top_k must be given: an integer from 1"),
         ({"mixture": MIXTURE | {"top_k": 5}}, r"model\.mixture\.top_k must be at most experts, which is 4; got 5"),
+        ({"mixture": MIXTURE | {"groups": 3}}, r"model\.mixture\.groups must divide experts, which is 4; got 3"),
+        ({"mixture": MIXTURE | {"top_groups": 2}}, r"model\.mixture\.top_groups must be at most groups, which is 1; got 2"),
+        (
+            {"mixture": MIXTURE | {"groups": 4}},
+            r"model\.mixture\.top_k must be at most 1, the experts in top_groups groups; got 2",
+        ),
+        (
+            {"mixture": MIXTURE | {"scores": "relu"}},
+            r"model\.mixture\.scores must be one of softmax, sigmoid; got 'relu'",
+        ),
         ({"mixture": MIXTURE | {"expert": 5}}, r"model\.mixture\.expert is not a field; did you mean experts\?"),
         ({"mixture": MIXTURE | {"first_dense_layers": 2}}, r"model\.mixture must leave at least one of the 2 layers a mixture"),
         ({"mixture": MIXTURE | {"layer_step": 3}}, r"model\.mixture must leave at least one of the 2 layers a mixture"),
@@ -165,14 +175,15 @@ PUBLISHED_CONFIGS: Mapping[str, tuple[str, dict[str, Any]]] = {
         DEEPSEEK
         | {"first_k_dense_replace": 1, "hidden_size": 5120, "intermediate_size": 12288, "max_position_embeddings": 131072}
         | {"moe_intermediate_size": 1536, "n_routed_experts": 160, "n_shared_experts": 2, "num_experts_per_tok": 6}
-        | {"num_hidden_layers": 60},
+        | {"n_group": 8, "norm_topk_prob": False, "num_hidden_layers": 60, "routed_scaling_factor": 16.0, "topk_group": 3},
     ),
     "DeepseekV3ForCausalLM": (
         "deepseek-v3-671b",
         DEEPSEEK
         | {"first_k_dense_replace": 3, "hidden_size": 7168, "intermediate_size": 18432, "max_position_embeddings": 163840}
         | {"moe_intermediate_size": 2048, "n_routed_experts": 256, "n_shared_experts": 1, "num_experts_per_tok": 8}
-        | {"num_hidden_layers": 61, "num_nextn_predict_layers": 1},
+        | {"n_group": 8, "norm_topk_prob": True, "num_hidden_layers": 61, "num_nextn_predict_layers": 1}
+        | {"routed_scaling_factor": 2.5, "scoring_func": "sigmoid", "topk_group": 4, "topk_method": "noaux_tc"},
     ),
     "FalconForCausalLM": (
         "falcon-180b",
@@ -250,7 +261,7 @@ PUBLISHED_CONFIGS: Mapping[str, tuple[str, dict[str, Any]]] = {
         "qwen3-30b-a3b",
         _qwen3(hidden_size=2048, intermediate_size=6144, num_attention_heads=32, num_hidden_layers=48, num_key_value_heads=4)
         | {"decoder_sparse_step": 1, "mlp_only_layers": [], "moe_intermediate_size": 768, "num_experts": 128}
-        | {"num_experts_per_tok": 8},
+        | {"norm_topk_prob": True, "num_experts_per_tok": 8},
     ),
     "T5ForConditionalGeneration": (
         "t5-base",

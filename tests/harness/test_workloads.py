@@ -20,7 +20,7 @@ from roofcast.harness.workloads import (
     streamed_weight_elements,
     weight_bytes,
 )
-from roofcast.kernels.model import Formats, Model, Step, Window
+from roofcast.kernels.model import Formats, Mixture, Model, Step, Window
 from roofcast.kernels.op import Need, op_named, op_names
 
 NAMES = catalogue.names("model")
@@ -136,9 +136,52 @@ def test_a_parallel_block_with_one_norm_has_one_a_layer() -> None:
 
 def test_a_mixture_reads_few_of_the_experts_it_keeps() -> None:
     model = model_named("mixtral-8x7b")
-    down = next(need for need in decode_step(Step(model, 1)) if need.role == "expert_ffn_down")
-    assert down.count == 2 * model.layers
+    needs = decode_step(Step(model, 1))
+    down = next(need for need in needs if need.role == "expert_ffn_down")
+    assert down.count == model.layers
     assert down.resident == 8 * model.layers * model.d_model * 14336
+    assert down.workload.cost().reads["weight"] == 2 * model.d_model * 14336 * 2
+    per_layer = model.d_model * (2 * 4096 + 2 * 1024 + 8 + 2 * 3 * 14336)
+    assert streamed_weight_elements(needs) == model.layers * per_layer + model.vocab * model.d_model
+
+
+def test_the_calls_of_a_mixture_layer_in_order() -> None:
+    model = model_named("deepseek-v3")
+    needs = decode_step(Step(model, 1, Formats(weight="int8")))
+    roles = [need.role for need in needs]
+    layer = needs[roles.index("ffn_norm") : roles.index("final_norm")]
+    assert [(need.role, need.workload.op, need.count) for need in layer] == [
+        ("ffn_norm", "norm", 61),
+        ("ffn_gate_up", "gemv", 3),
+        ("activation", "activation", 3),
+        ("ffn_down", "gemv", 3),
+        ("router", "gemv", 58),
+        ("routing", "router", 58),
+        ("expert_ffn_gate_up", "experts", 58),
+        ("expert_activation", "activation", 58),
+        ("expert_ffn_down", "experts", 58),
+        ("shared_expert_ffn_gate_up", "gemv", 58),
+        ("shared_expert_activation", "activation", 58),
+        ("shared_expert_ffn_down", "gemv", 58),
+    ]
+    calls_of = {need.role: need.workload for need in layer}
+    # No engine quantises a router.
+    assert calls_of["router"].axes()["weight_format"] == "bf16"
+    assert calls_of["expert_ffn_gate_up"].axes()["weight_format"] == "int8"
+    assert calls_of["routing"].label == "router 8 of 256 in 4 of 8 groups sigmoid"
+    # What one call gives is what the next one takes.
+    made = calls_of["expert_ffn_gate_up"].results()["y"].shape
+    assert made == calls_of["expert_activation"].operands()["x"].shape == (8, 4096)
+    assert calls_of["expert_activation"].results()["y"].shape == calls_of["expert_ffn_down"].operands()["x"].shape
+
+
+def test_an_encoders_experts_are_kept_but_not_read() -> None:
+    mixture = Mixture(experts=4, top_k=2, d_ff_expert=128)
+    needs = decode_step(Step(replace(model_named("t5-small"), mixture=mixture, d_ff=0), 1))
+    resident = {need.role: (need.count, need.resident) for need in needs}
+    for role in ("expert_ffn_up", "expert_ffn_down"):
+        assert resident[role] == (6, 6 * 4 * 128 * 512)
+        assert resident[f"encoder_{role}"] == (0, 6 * 4 * 128 * 512)
 
 
 @pytest.mark.parametrize("context", [0, -1, True, 2.0, "8", None])

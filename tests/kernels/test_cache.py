@@ -80,4 +80,3 @@ def test_zeros_and_nan() -> None:
         back = form.unpack(jax.device_get(packed_in_jax(kv_format, jnp.array(rows))))
         assert not back[[0, 2]].any()
         np.testing.assert_array_equal(np.isnan(back), np.isnan(form.unpack(form.pack(rows))))
-

@@ -16,11 +16,13 @@ from roofcast.kernels.activation import Activation
 from roofcast.kernels.attention import Attention
 from roofcast.kernels.cache import CacheUpdate
 from roofcast.kernels.embedding import Embedding
+from roofcast.kernels.experts import Experts
 from roofcast.kernels.formats import format_named, format_names
 from roofcast.kernels.gemv import Gemv
 from roofcast.kernels.norm import Norm
 from roofcast.kernels.op import Implementation, Workload, implementations, op_named, op_names, supported
 from roofcast.kernels.rope import Rope
+from roofcast.kernels.router import Router
 from roofcast.kernels.sampling import Sampling
 
 BACKEND = jax.default_backend()
@@ -30,6 +32,12 @@ SEEDS = st.integers(0, 2**31)
 def _attention(heads: int, kv_heads: int, head_dim: int, context: int, kv_format: str = "bf16") -> Attention:
     widths = {"head_dim": head_dim, "value_dim": head_dim, "scale_dim": head_dim}
     return Attention(heads=heads, kv_heads=kv_heads, context=context, kv_format=kv_format, **widths)
+
+
+def _mixture(experts: int, top_k: int, width: int, d_model: int) -> list[Workload]:
+    """The two calls of a gated mixture layer."""
+    common: dict[str, Any] = {"experts": experts, "top_k": top_k, "weight_format": "bf16"}
+    return [Experts(n=2 * width, k=d_model, **common), Experts(n=d_model, k=width, own_inputs=True, combine=True, **common)]
 
 
 # Heads, groups and odd widths of real models; row counts, vocabularies and contexts are cut down.
@@ -58,6 +66,17 @@ MODEL_SHAPES: list[Workload] = [
     Activation(function="silu", gated=True, d=4864),
     Activation(function="gelu", gated=False, d=3072),
     Sampling(method="top_p", vocab=50257),
+    *_mixture(8, 2, 256, 512),  # Mixtral-8x7B, an eighth and less of its widths; counts of experts are whole
+    *_mixture(128, 8, 64, 96),  # Qwen3-30B-A3B
+    *_mixture(256, 8, 64, 56),  # DeepSeek-V3
+    *_mixture(32, 4, 360, 360),  # gpt-oss-20b
+    *_mixture(16, 2, 172, 43),  # the rumoured GPT-4
+    Router(experts=8, top_k=2),  # Mixtral
+    Router(experts=128, top_k=8),  # Qwen3-MoE
+    Router(experts=160, top_k=6, renormalised=False, groups=8, top_groups=3, scale=16.0),  # DeepSeek-V2
+    Router(experts=256, top_k=8, scores="sigmoid", selection_bias=True, groups=8, top_groups=4, scale=2.5),  # DeepSeek-V3
+    Router(experts=32, top_k=4),  # gpt-oss-20b
+    Router(experts=128, top_k=1, scores="sigmoid", renormalised=False),  # Llama 4 Maverick
 ]
 # One call of each op that is neither degenerate nor large, for what holds at any shape.
 TYPICAL: dict[str, list[Workload]] = {
@@ -67,6 +86,10 @@ TYPICAL: dict[str, list[Workload]] = {
     "attention": [_attention(6, 2, 5, 40), _attention(6, 2, 5, 40, "f32")],
     "cache": [CacheUpdate(kv_heads=3, context=17, head_dim=5, value_dim=5, kv_format="bf16")],
     "embedding": [Embedding(rows=7, d=128, add=True, weight_format=name) for name in format_names("weight")],
+    "experts": [
+        Experts(experts=5, top_k=3, n=17, k=129, weight_format="bf16"),
+        Experts(experts=5, top_k=3, n=17, k=129, own_inputs=True, combine=True, weight_format="f32"),
+    ],
     "gemv": [
         Gemv(n=17, k=129, weight_format="bf16"),
         Gemv(n=17, k=129, weight_format="f32"),
@@ -74,6 +97,11 @@ TYPICAL: dict[str, list[Workload]] = {
     ],
     "norm": [Norm(kind=kind, d=101, rows=3, residual=True, weight_format="bf16") for kind in ("rmsnorm", "layernorm")],
     "rope": [Rope(heads=3, head_dim=6, max_context=100)],
+    "router": [
+        Router(experts=24, top_k=3),
+        Router(experts=24, top_k=3, renormalised=False, groups=6, top_groups=2),
+        Router(experts=24, top_k=3, scores="sigmoid", selection_bias=True, groups=6, top_groups=2, scale=2.5),
+    ],
     "sampling": [Sampling(method=method, vocab=101) for method in ("greedy", "top_k", "top_p")],
 }
 
@@ -139,7 +167,7 @@ def test_every_example_is_computed_or_refused_in_words(op: str) -> None:
 
 @pytest.mark.parametrize(
     ("workload", "one"),
-    list(_runnable([shape for op, shapes in TYPICAL.items() if op != "sampling" for shape in shapes])),
+    list(_runnable([shape for op, shapes in TYPICAL.items() if op not in ("router", "sampling") for shape in shapes])),
 )
 def test_a_nan_goes_where_the_reference_sends_it(workload: Workload, one: Implementation) -> None:
     tensors = workload.operands()
@@ -148,8 +176,9 @@ def test_a_nan_goes_where_the_reference_sends_it(workload: Workload, one: Implem
         values = one_format.unpack(packed[name]).astype(np.float32)
         values.flat[values.size // 2] = np.nan
         packed[name] = one_format.pack(values)
-        # The row of a table that is read, and a row of a cache that stays.
-        packed |= {index: np.int32(row) for index, row in (("index", 3), ("position", 0)) if index in packed}
+        # The row of a table that is read, a row of a cache that stays, and experts of which one has the NaN.
+        indices = {"index": np.int32(3), "position": np.int32(0), "chosen": np.array([4, 2, 0], np.int32)}
+        packed |= {index: indices[index] for index in indices if index in packed}
         expected = check.expected(workload, packed)
         assert any(np.isnan(result).any() for result in expected), name
         for result, reference in zip(_values(workload, one, packed), expected, strict=True):
@@ -165,6 +194,56 @@ def test_gemv_is_linear(workload: Gemv, one: Implementation, seed: int, a: float
         _values(workload, one, packed | {"x": vector})[0] for vector in (np.float32(a) * x + np.float32(b) * y, x, y)
     )
     np.testing.assert_allclose(mixed, a * parts[0] + b * parts[1], atol=2e-5)
+
+
+@_typical("experts")
+@given(seed=SEEDS, chosen=st.lists(st.integers(0, 4), min_size=3, max_size=3), order=st.permutations(range(3)))
+def test_chosen_experts_are_gemvs_in_any_order(
+    workload: Experts, one: Implementation, seed: int, chosen: list[int], order: list[int]
+) -> None:
+    packed = check.draw(workload, seed) | {"chosen": np.array(chosen, np.int32)}
+    others = [expert for expert in range(workload.experts) if expert not in chosen]
+    weight = packed["weight"].copy()
+    weight[others] = np.nan
+    y = _values(workload, one, packed | {"weight": weight})[0]
+    x = np.broadcast_to(packed["x"].astype(np.float64), (3, workload.k))
+    each = np.stack([weight[expert].astype(np.float64) @ vector for expert, vector in zip(chosen, x, strict=True)])
+    np.testing.assert_allclose(y, packed["factors"].astype(np.float64) @ each if workload.combine else each, atol=1e-5)
+    # What belongs to an expert moves with it.
+    moved = {name: packed[name][order] for name in ("chosen", "x", "factors") if name in packed and len(packed[name]) == 3}
+    again = _values(workload, one, packed | moved)[0]
+    np.testing.assert_allclose(again, y if workload.combine else y[order], atol=1e-5)
+
+
+@_typical("router")
+@given(seed=SEEDS, spread=st.sampled_from([0.0, 1.0, 8.0]))
+def test_a_router_chooses_the_best_of_the_best_groups(workload: Router, one: Implementation, seed: int, spread: float) -> None:
+    packed = check.draw(workload, seed)
+    packed["logits"] = packed["logits"] * np.float32(spread)
+    chosen, weights = _values(workload, one, packed)
+    logits, bias = packed["logits"].astype(np.float64), packed.get("bias", np.float32(0)).astype(np.float64)
+    scores = 1 / (1 + np.exp(-logits)) if workload.scores == "sigmoid" else np.exp(logits) / np.exp(logits).sum()
+    selection, places = scores + bias, chosen.astype(int)
+    assert len(set(places)) == workload.top_k
+    assert (np.diff(selection[places]) <= 1e-6).all()
+    used = set(places // (workload.experts // workload.groups))
+    assert len(used) <= workload.top_groups
+    inside = np.isin(np.arange(workload.experts) // (workload.experts // workload.groups), list(used))
+    passed_over = np.setdiff1d(np.flatnonzero(inside), places)
+    assert (selection[passed_over] <= selection[places].min() + 1e-6).all()
+    assert weights.sum() == pytest.approx(workload.scale * (1 if workload.renormalised else scores[places].sum()), rel=1e-5)
+    np.testing.assert_allclose(weights / weights.sum(), scores[places] / scores[places].sum(), atol=1e-6)
+
+
+def test_a_wrong_or_a_second_best_expert_is_told_from_a_tie() -> None:
+    workload = Router(experts=4, top_k=2)
+    logits = np.array([1.0, 3.0, 1.0, -2.0], np.float32)
+    right = check.expected(workload, {"logits": logits})
+    weights = right[1].astype(np.float32)
+    for chosen in ([1, 0], [1, 2]):
+        assert check.error(workload, (np.array(chosen, np.int32), weights), right) < 1e-7
+    for chosen in ([0, 1], [1, 3], [2, 0]):
+        assert check.error(workload, (np.array(chosen, np.int32), weights), right) == np.inf
 
 
 @_typical("norm")

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import jax
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

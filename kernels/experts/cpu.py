@@ -1,0 +1,60 @@
+"""Chosen experts on a CPU: read in place, at the speed of its memory."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int32
+
+from ..ffi import Kernel, kernel, unusable
+from ..gemv.cpu import grain, row_products
+from ..op import implementation
+from ..plain import refusal
+from .workload import Experts
+from .xla import finished
+
+
+@cache
+def _dot_chosen(dot: Kernel) -> Kernel:
+    """Makes the kernel that adds up products of the chosen experts' rows as `dot` does of one matrix's."""
+    dot_rows = dot.body
+
+    def dot_chosen(start, stop, values, scales, chosen, x, y):
+        n = y.shape[1]
+        for place in range(start // n, (stop - 1) // n + 1):
+            first, last = max(start - place * n, 0), min(stop - place * n, n)
+            expert = chosen[place]
+            dot_rows(first, last, values[expert], scales[expert], x[min(place, x.shape[0] - 1)], y[place])
+
+    dot_chosen.__name__ = f"chosen_{dot_rows.__name__}"
+    return kernel(dot_chosen)
+
+
+def _refuses(workload: Experts) -> str | None:
+    return refusal(workload, decodes="weight")
+
+
+@implementation(backends=("cpu",), priority=10, refuses=_refuses, missing=unusable)
+def numba(
+    workload: Experts,
+    *,
+    weight: Float[Array, "experts n k"] | dict[str, Array],
+    chosen: Int32[Array, "top_k"],
+    x: Float[Array, "*own k"],
+    factors: Float[Array, "top_k"] | None = None,
+) -> Float[Array, "*top_k n"]:
+    """Each chosen weight is read once, where it stays; what is added up at the end is in cache."""
+    parts = row_products(workload.weight_format, weight, x.reshape(-1, workload.k))
+    y = _dot_chosen(parts.kernel)(
+        parts.values,
+        parts.scales,
+        chosen,
+        parts.factors,
+        results=jax.ShapeDtypeStruct((workload.top_k, workload.n), jnp.float32),
+        units=workload.top_k * workload.n,
+        grain=grain(parts.values),
+    )
+    after = parts.after[chosen] if parts.after.ndim else parts.after
+    return finished(workload, y * after, factors)
