@@ -103,8 +103,10 @@ def _compiled(function: Callable[..., Any], signature: Any) -> Any:
 
 
 def _digest(body: Callable[..., None]) -> str:
-    folders = Path(__file__).parent, Path(inspect.getfile(body)).parent
-    files = (file for folder in folders for file in sorted(folder.glob("*.py")))
+    # What a body calls by name may be another folder's.
+    called = (value for value in inspect.getclosurevars(body).globals.values() if inspect.isfunction(value))
+    folders = {Path(inspect.getfile(function)).parent for function in (Handler, body, *called)}
+    files = (file for folder in sorted(folders) for file in sorted(folder.glob("*.py")))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 

@@ -35,6 +35,7 @@ def _add_dot_products(totals, weight, x, rows):
 
 
 @kernel
+@helper
 def dot_rows(start, stop, weight, x, y):
     """The products of rows [start, stop)."""
     apart = (stop - start) // ROWS
