@@ -8,7 +8,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from ..kernels.formats import format_named, format_names
+from ..kernels.formats import format_names
 from ..kernels.op import op_names
 
 
@@ -91,9 +91,9 @@ def register() -> None:
     for op in measured_ops():
         store.store(group="kernel", name=op, node=KernelChoice(ops=[op]))
     store.store(group="kernel", name="all", node=KernelChoice(ops=list(measured_ops())))
-    for name in format_names():
-        if format_named(name).holds_numbers:
-            store.store(group="format", name=name, node=FormatChoice(weight=name, kv=name))
+    for name in format_names("weight"):
+        kv = name if name in format_names("kv") else "bf16"
+        store.store(group="format", name=name, node=FormatChoice(weight=name, kv=kv))
 
 
 def measured_ops() -> tuple[str, ...]:

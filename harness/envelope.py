@@ -18,11 +18,11 @@ Basis = Literal["measured", "datasheet", "derived", "recalled"]
 Kind = Literal["cpu", "gpu", "tpu", "wafer", "lpu", "rdu", "soc", "accelerator"]
 
 FORMAT_BITS: Mapping[str, int] = {
-    "f32": 32, "tf32": 19, "bf16": 16, "f16": 16, "fp8": 8, "int8": 8, "fp6": 6, "fp4": 4, "int4": 4,
+    "f32": 32, "tf32": 19, "bf16": 16, "f16": 16, "fp8": 8, "int8": 8, "fp6": 6, "fp4": 4, "mxfp4": 4, "int4": 4,
 }  # fmt: skip
 """Bits of the number formats that a machine can have a peak in."""
 
-_SAME_RATE = {"bf16": "f16", "f16": "bf16"}
+_SAME_RATE = {"bf16": "f16", "f16": "bf16", "mxfp4": "fp4"}
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,8 @@ class Envelope:
         """Dense peak in FLOP/s of a number format; a suffix after `_`, such as a block size, does not count.
 
         Without an entry of its own, bf16 and f16 stand in for each other, since every machine that has both runs them
-        at one rate. Any other format takes the next wider one's peak, for its values can be widened and computed there.
+        at one rate, and fp4 for mxfp4, which is fp4 with its scales. Any other format takes the next wider one's peak,
+        for its values can be widened and computed there.
         With nothing wider, the nearest narrower one's, because no machine computes wide numbers faster than narrow ones.
         A machine without any published peak has no bound: infinity.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from ..kernels.formats import format_named, format_names
+from ..kernels.formats import format_names
 from ..kernels.model import Formats, Step
 from ..kernels.op import Need, Workload
 from .devices import device_from, target
@@ -68,7 +68,7 @@ def chosen(field: str, value: Any, accepted: Sequence[str]) -> str:
 
 
 def _format(role: str, name: str) -> str:
-    return chosen(f"format.{role}", name, [one for one in format_names() if format_named(one).holds_numbers])
+    return chosen(f"format.{role}", name, format_names(role))
 
 
 def _sampling(name: str) -> Any:

@@ -78,26 +78,27 @@ def _drawn(tensor: Tensor, generator: np.random.Generator) -> Any:
     one = format_named(tensor.format)
     if tensor.below:
         uniform = generator.random(tensor.shape) * tensor.below
-        return one.pack(np.asarray(uniform if one.holds_numbers else np.floor(uniform)))
+        return one.pack(np.asarray(uniform if one.roles else np.floor(uniform)))
     scale = 1 / math.sqrt(tensor.shape[-1]) if tensor.role == "weight" else 1.0
-    if tensor.elements <= _DRAWN_ELEMENTS:
+    if tensor.elements <= _DRAWN_ELEMENTS or len(tensor.shape) < 2:
         return one.pack(_gaussian(generator, tensor.shape, scale))
     width = tensor.shape[-1]
     count = tensor.elements // width
-    distinct = min(count, math.ceil(_DRAWN_ELEMENTS / width))
-    packed = one.pack(_gaussian(generator, (distinct, width), scale))
-    return _repeated(packed, generator.integers(distinct, size=count), tensor.shape[:-1])
+    bands = math.ceil(min(count, _DRAWN_ELEMENTS / width) / one.band)
+    packed = one.pack(_gaussian(generator, (bands * one.band, width), scale))
+    drawn = generator.integers(bands, size=math.ceil(count / one.band))[:, None] * one.band + np.arange(one.band)
+    return _reshaped(one.rows(packed, drawn.ravel()[:count]), tensor.shape[:-2])
 
 
 def _gaussian(generator: np.random.Generator, shape: tuple[int, ...], scale: float) -> np.ndarray:
     return generator.standard_normal(shape, np.float32) * np.float32(scale)
 
 
-def _repeated(packed: Any, which: np.ndarray, axes: tuple[int, ...]) -> Any:
-    """The rows of these numbers, with the row axis replaced by `axes`."""
+def _reshaped(packed: Any, axes: tuple[int, ...]) -> Any:
+    """Rows of numbers and scales, gathered in matrices along some axes."""
     if isinstance(packed, dict):
-        return {name: _repeated(part, which, axes) for name, part in packed.items()}
-    return packed[which].reshape(*axes, *packed.shape[1:])
+        return {name: _reshaped(part, axes) for name, part in packed.items()}
+    return packed.reshape(*axes, -1, packed.shape[-1])
 
 
 def _distance(tensor: Tensor, output: Any, reference: Any) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .formats import format_named
+from .formats import format_named, format_names
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Formats:
         activation: vectors between kernels; they stay in cache, so 32 bits cost no memory traffic.
 
     Raises:
-        KeyError: if a format does not exist or cannot hold numbers.
+        KeyError: if a format does not exist or cannot hold its role.
 
     """
 
@@ -157,8 +157,8 @@ class Formats:
     def __post_init__(self) -> None:
         for role in ("weight", "kv", "activation"):
             name = getattr(self, role)
-            if not format_named(name).holds_numbers:
-                raise KeyError(f"format.{role} must hold real numbers; got {name!r}")
+            if role not in format_named(name).roles:
+                raise KeyError(f"format.{role} must be one of {', '.join(format_names(role))}; got {name!r}")
 
 
 @dataclass(frozen=True)

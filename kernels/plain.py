@@ -11,10 +11,15 @@ from .formats.base import Plain
 from .op import Workload
 
 
-def refusal(workload: Workload) -> str | None:
-    """Why a workload cannot be computed on as it is stored, or None: an operand or result is made of several arrays."""
+def refusal(workload: Workload, *, decodes: str = "") -> str | None:
+    """Why a workload cannot be computed on as it is stored, or None: an operand or result is made of several arrays.
+
+    Args:
+        workload: the call.
+        decodes: the operand, if any, that may be packed in any way.
+    """
     for name, tensor in (workload.operands() | workload.results()).items():
-        if not isinstance(format_named(tensor.format), Plain):
+        if name != decodes and not isinstance(format_named(tensor.format), Plain):
             return f"{name} is {tensor.format}, which is not one array of one dtype"
     return None
 

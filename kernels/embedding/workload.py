@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..formats import format_named, rows
+from ..formats import format_named, format_names
 from ..model import Step
 from ..op import Need, Tensor, Workload
 from .reference import row, row_added
@@ -50,7 +50,11 @@ class Embedding(Workload):
 
     def pieces(self, packed: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
         index = int(packed["index"])
-        yield {**packed, "table": rows(packed["table"], slice(index, index + 1)), "index": np.int32(0)}
+        yield {
+            **packed,
+            "table": format_named(self.weight_format).rows(packed["table"], slice(index, index + 1)),
+            "index": np.int32(0),
+        }
 
     @classmethod
     def needed_by(cls, step: Step) -> Iterable[Need]:
@@ -63,6 +67,7 @@ class Embedding(Workload):
 
     @classmethod
     def examples(cls) -> Iterable[Embedding]:
-        for weight in ("f32", "bf16"):
+        for weight in format_names("weight"):
             for height, d, add in ((1, 1, False), (7, 13, True), (1000, 896, False), (2048, 768, True)):
-                yield cls(rows=height, d=d, add=add, weight_format=weight)
+                if format_named(weight).refuses((height, d)) is None:
+                    yield cls(rows=height, d=d, add=add, weight_format=weight)

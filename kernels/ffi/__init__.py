@@ -11,16 +11,16 @@ An op's `cpu.py` needs a body over a range of units and one call of it:
 """
 
 from .kernel import Kernel, kernel, unusable
-from .widths import LANES, PAIR
+from .widths import LANES, PAIR, unit
 
 try:
     from numba.extending import register_jitable
 
-    from . import lanes, vectors
+    from . import lanes, nibbles, vectors
 
     # Always in line: vectors that pass through a call go through memory.
     helper = register_jitable(forceinline=True)
 except ImportError:  # `unusable` says so, and no body is ever compiled
-    helper, lanes, vectors = (lambda function: function), None, None
+    helper, lanes, nibbles, vectors = (lambda function: function), None, None, None
 
-__all__ = ["LANES", "PAIR", "Kernel", "helper", "kernel", "lanes", "unusable", "vectors"]
+__all__ = ["LANES", "PAIR", "Kernel", "helper", "kernel", "lanes", "nibbles", "unit", "unusable", "vectors"]

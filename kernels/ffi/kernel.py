@@ -71,7 +71,8 @@ def kernel(body: Callable[..., None]) -> Kernel:
     """Makes a kernel of `body(start, stop, *operands, *results, *constants)`, which computes the units [start, stop).
 
     The body is compiled by Numba in nopython mode and may use `lanes`, `vectors` and functions marked `helper`. Arrays
-    are C-contiguous; those of bfloat16 come as the uint16 of their bits. What the body does not write is not initialised.
+    are C-contiguous; those of bfloat16, float16 and float8_e4m3fn come as the uint16, int16 and uint8 of their bits. What
+    the body does not write is not initialised.
     Bodies run at the same time for different units. They must not block, raise or allocate.
 
     Machine code is kept on disk and found again by the names of the body and its module, the types, and the source of

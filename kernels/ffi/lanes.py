@@ -4,10 +4,11 @@ Sixteen lanes are one register with AVX-512, two with AVX, four with NEON; LLVM 
 A body that says what is a vector does not depend on the compiler to find out, and needs no fast-math: NaN and
 infinity keep their meaning.
 
-A matrix is read 32 columns at a time, as a pair of vectors for each row. A bfloat16 is a uint16 here, and the
-pair holds the even and the odd columns: both widen with one cheap instruction from the same 32-bit words,
-where a pair of consecutive halves would take two shuffles more. `arranged` brings other operands into the
-same order. Every array is C-contiguous; `rows` is a tuple of row numbers.
+A matrix is read 32 columns at a time, as a pair of vectors for each row. Numba knows few narrow floats, so a bfloat16
+is a uint16 here, a float16 an int16, and an FP8 E4M3 a uint8. Of bfloat16 and FP8 the pair holds the even and the
+odd columns: both widen with a cheap instruction or two from the same words, where a pair of consecutive halves would
+take shuffles more. `arranged` brings other operands into the same order. What is loaded of FP8 is to be multiplied by
+`unit`. Every array is C-contiguous; `rows` is a tuple of row numbers.
 """
 
 from __future__ import annotations
@@ -18,76 +19,75 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.errors import RequireLiteralValue
-from numba.extending import models, register_model
 from numba.np import arrayobj
 
 from .engine import instruction
+from .generate import (
+    BYTES,
+    F32,
+    HALVES,
+    I32,
+    INTS,
+    SHORTS,
+    VECTOR,
+    WORD,
+    Block,
+    constant,
+    integers,
+    pack,
+    read,
+    same,
+    splat,
+    unpack,
+)
 from .widths import LANES, PAIR
-
-F32, I32, WORD = ir.FloatType(), ir.IntType(32), ir.IntType(64)
-VECTOR, INTS = ir.VectorType(F32, LANES), ir.VectorType(I32, LANES)
-
 
 _LINE_BYTES, _SECOND_LEVEL = 64, 2
 
 
-class Block(types.Type):
-    """The Numba type of `count` vectors."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        super().__init__(f"lanes[{count}]")
+def _single(builder: Any, place: Any) -> list[Any]:
+    return [read(builder, builder.gep(place, [I32(offset)]), VECTOR) for offset in (0, LANES)]
 
 
-@register_model(Block)
-class _BlockModel(models.PrimitiveModel):
-    def __init__(self, manager: Any, block: Block) -> None:
-        super().__init__(manager, block, ir.ArrayType(VECTOR, block.count))
+def _half(builder: Any, place: Any) -> list[Any]:
+    parts = [read(builder, builder.gep(place, [I32(offset)]), SHORTS) for offset in (0, LANES)]
+    return [builder.fpext(builder.bitcast(part, HALVES), VECTOR) for part in parts]
 
 
-def pack(builder: Any, vectors: Sequence[Any]) -> Any:
-    """Generates a block of vectors."""
-    block = ir.Constant(ir.ArrayType(VECTOR, len(vectors)), ir.Undefined)
-    for index, vector in enumerate(vectors):
-        block = builder.insert_value(block, vector, index)
-    return block
+def _bfloat(builder: Any, place: Any) -> list[Any]:
+    words = read(builder, place, INTS)
+    even, odd = builder.shl(words, same(INTS, 16)), builder.and_(words, same(INTS, 0xFFFF0000))
+    return [builder.bitcast(even, VECTOR), builder.bitcast(odd, VECTOR)]
 
 
-def unpack(builder: Any, aggregate: Any) -> list[Any]:
-    """Generates the vectors of a block, or the members of a tuple."""
-    return [builder.extract_value(aggregate, index) for index in range(len(aggregate.type))]
+def _integer(builder: Any, place: Any) -> list[Any]:
+    parts = [read(builder, builder.gep(place, [I32(offset)]), BYTES) for offset in (0, LANES)]
+    return [builder.sitofp(builder.sext(part, INTS), VECTOR) for part in parts]
 
 
-def integers(values: Sequence[int] | range) -> Any:
-    """A constant vector of integers."""
-    return ir.Constant(INTS, list(values))
+def _e4m3(builder: Any, place: Any) -> list[Any]:
+    """The bits moved to their places in a float16, whose exponents are 8 larger; its subnormals are theirs too.
+
+    NaN would become 480: in every format with such numbers, their scale is NaN then.
+    """
+    odd = read(builder, place, SHORTS)
+    even = builder.shl(odd, same(SHORTS, 8))
+    # The sign stays where it is, and is copied to a place that must be empty.
+    moved = [builder.and_(builder.ashr(part, same(SHORTS, 1)), same(SHORTS, 0xBF80)) for part in (even, odd)]
+    return [builder.fpext(builder.bitcast(part, HALVES), VECTOR) for part in moved]
 
 
-def splat(builder: Any, scalar: Any) -> Any:
-    """Generates a vector with a scalar in all lanes."""
-    one = builder.insert_element(ir.Constant(ir.VectorType(scalar.type, LANES), ir.Undefined), scalar, I32(0))
-    return builder.shuffle_vector(one, one, integers([0] * LANES))
-
-
-def constant(n: Any) -> int:
-    """The value of an argument that must be known when the body is compiled."""
-    if not isinstance(n, types.IntegerLiteral):
-        raise RequireLiteralValue(f"this argument must be a constant; got {n}")
-    return n.literal_value
-
-
-def _interleaves(array: Any) -> bool:
-    if array.dtype not in (types.float32, types.uint16):
-        raise TypeError(f"lanes are read from float32 or from the uint16 bits of bfloat16; got {array.dtype}")
-    return array.dtype == types.uint16
+_PAIRS = {types.float32: _single, types.uint16: _bfloat, types.int16: _half, types.int8: _integer, types.uint8: _e4m3}
+_INTERLEAVED = (types.uint16, types.uint8)
 
 
 class _Source:
     """An array argument while code is generated."""
 
     def __init__(self, context: Any, builder: Any, kind: Any, value: Any) -> None:
-        self.builder, self.item, self.interleaves = builder, context.get_data_type(kind.dtype), _interleaves(kind)
+        if kind.dtype not in _PAIRS:
+            raise TypeError(f"lanes are read from float32, int8, or the bits of bfloat16, float16 or FP8; got {kind.dtype}")
+        self.builder, self.item, self.widened = builder, context.get_data_type(kind.dtype), _PAIRS[kind.dtype]
         made = context.make_array(kind)(context, builder, value)
         self.data, self.shape = made.data, unpack(builder, made.shape)
 
@@ -97,13 +97,7 @@ class _Source:
 
     def pair(self, place: Any) -> list[Any]:
         """The 32 elements from a pointer on."""
-        builder = self.builder
-        if self.interleaves:
-            words = builder.load(builder.bitcast(place, INTS.as_pointer()), align=2)
-            even, odd = builder.shl(words, integers([16] * LANES)), builder.and_(words, integers([0xFFFF0000] * LANES))
-            return [builder.bitcast(even, VECTOR), builder.bitcast(odd, VECTOR)]
-        halves = [builder.gep(place, [I32(offset)]) for offset in (0, LANES)]
-        return [builder.load(builder.bitcast(half, VECTOR.as_pointer()), align=4) for half in halves]
+        return self.widened(self.builder, place)
 
     def pair_of(self, place: Any, valid: Any) -> list[Any]:
         """The first `valid` elements from a pointer on, and zeros to make 32."""
@@ -179,6 +173,19 @@ def load_last_pairs(_typing: Any, matrix: Any, rows: Any, column: Any) -> Any:
 
 
 @instruction
+def load_block_scales(_typing: Any, scales: Any, rows: Any, block: Any, band: Any) -> Any:
+    """For each row, the float32 scale of one of its blocks in all lanes; `band` rows, a constant, share theirs."""
+    size = constant(band)
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        source = _Source(context, builder, signature.args[0], values[0])
+        places = [source.place(builder.udiv(row, WORD(size)), values[2]) for row in unpack(builder, values[1])]
+        return pack(builder, [splat(builder, builder.load(place)) for place in places])
+
+    return Block(rows.count)(scales, rows, types.int64, band), generate
+
+
+@instruction
 def store_pairs(_typing: Any, matrix: Any, rows: Any, column: Any, block: Any) -> Any:
     """Writes equally many pairs into each row of a float32 matrix, from a column on, as they are."""
 
@@ -232,7 +239,7 @@ def consecutive(_typing: Any, block: Any, like: Any) -> Any:
 def _reorder_pairs(like: Any, orders: Sequence[Sequence[int]]) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
         vectors = unpack(builder, values[0])
-        if _interleaves(like):
+        if like.dtype in _INTERLEAVED:
             pairs = zip(vectors[::2], vectors[1::2], strict=True)
             vectors = [builder.shuffle_vector(*pair, integers(order)) for pair in pairs for order in orders]
         return pack(builder, vectors)

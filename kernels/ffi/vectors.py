@@ -7,28 +7,16 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir
 from numba import types
 from numba.extending import overload
 
 from .engine import instruction
-from .lanes import I32, INTS, VECTOR, Block, constant, integers, pack, splat, unpack
+from .generate import I32, INTS, VECTOR, Block, add_product, constant, integers, pack, same, splat, unpack
 from .widths import LANES
-
-_FUSED = ("contract",)
-"""A product and the sum it goes into may be one instruction. Nothing else may be reordered or assumed."""
-
-
-def _same(value: float) -> Any:
-    return ir.Constant(VECTOR, [value] * LANES)
 
 
 def _larger(builder: Any, left: Any, right: Any) -> Any:
     return builder.select(builder.fcmp_ordered(">", left, right), left, right)
-
-
-def _add_product(builder: Any, total: Any, left: Any, right: Any) -> Any:
-    return builder.fadd(total, builder.fmul(left, right, flags=_FUSED), flags=_FUSED)
 
 
 @instruction
@@ -38,7 +26,18 @@ def add_products(_typing: Any, total: Any, left: Any, right: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
         totals, lefts, rights = (unpack(builder, value) for value in values)
         terms = zip(totals, ((one, other) for one in lefts for other in rights), strict=True)
-        return pack(builder, [_add_product(builder, sum_, *factors) for sum_, factors in terms])
+        return pack(builder, [add_product(builder, sum_, *factors) for sum_, factors in terms])
+
+    return total(total, left, right), generate
+
+
+@instruction
+def add_lane_products(_typing: Any, total: Any, left: Any, right: Any) -> Any:
+    """`total[i] += left[i] * right[i]`, lane by lane."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        terms = zip(*(unpack(builder, value) for value in values), strict=True)
+        return pack(builder, [add_product(builder, *term) for term in terms])
 
     return total(total, left, right), generate
 
@@ -51,7 +50,7 @@ def add_pair_products(_typing: Any, total: Any, left: Any, right: Any) -> Any:
         totals, lefts, rights = (unpack(builder, value) for value in values)
         for half in (0, 1):
             terms = zip(totals, ((one, other) for one in lefts[half::2] for other in rights[half::2]), strict=True)
-            totals = [_add_product(builder, sum_, *factors) for sum_, factors in terms]
+            totals = [add_product(builder, sum_, *factors) for sum_, factors in terms]
         return pack(builder, totals)
 
     return total(total, left, right), generate
@@ -80,7 +79,7 @@ def sums(_typing: Any, block: Any) -> Any:
 
     def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
         vectors = unpack(builder, values[0])
-        vectors += [_same(0.0)] * (LANES - len(vectors))
+        vectors += [same(VECTOR, 0.0)] * (LANES - len(vectors))
         while len(vectors) > 1:
             pairs = zip(vectors[::2], vectors[1::2], strict=True)
             halves = [[builder.shuffle_vector(*pair, integers(range(odd, 2 * LANES, 2))) for odd in (0, 1)] for pair in pairs]
@@ -119,6 +118,16 @@ def filled(_typing: Any, value: Any, n: Any) -> Any:
         return pack(builder, [splat(builder, values[0])] * count)
 
     return Block(count)(types.float32, n), generate
+
+
+@instruction
+def zeros(_typing: Any, like: Any) -> Any:
+    """As many vectors of zeros as there are in a block."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, _values: Any) -> Any:
+        return pack(builder, [same(VECTOR, 0.0)] * like.count)
+
+    return like(like), generate
 
 
 @instruction
@@ -167,18 +176,18 @@ def exp(_typing: Any, block: Any) -> Any:
     """
 
     def one(builder: Any, x: Any) -> Any:
-        exponent = builder.fmul(x, _same(1 / math.log(2)))
-        vanishes = builder.fcmp_ordered("<", exponent, _same(_LEAST_EXPONENT))
-        shifted = builder.fadd(builder.select(vanishes, _same(0.0), exponent), _same(_ROUNDS))
-        nearest = builder.fsub(shifted, _same(_ROUNDS))
-        rest = _add_product(builder, x, nearest, _same(-_LN2_HIGH))
-        rest = _add_product(builder, rest, nearest, _same(_LN2_HIGH - math.log(2)))
-        series = _same(1.0)
+        exponent = builder.fmul(x, same(VECTOR, 1 / math.log(2)))
+        vanishes = builder.fcmp_ordered("<", exponent, same(VECTOR, _LEAST_EXPONENT))
+        shifted = builder.fadd(builder.select(vanishes, same(VECTOR, 0.0), exponent), same(VECTOR, _ROUNDS))
+        nearest = builder.fsub(shifted, same(VECTOR, _ROUNDS))
+        rest = add_product(builder, x, nearest, same(VECTOR, -_LN2_HIGH))
+        rest = add_product(builder, rest, nearest, same(VECTOR, _LN2_HIGH - math.log(2)))
+        series = same(VECTOR, 1.0)
         for degree in range(_TAYLOR_DEGREE, 0, -1):
-            series = _add_product(builder, _same(1.0), series, builder.fmul(rest, _same(1 / degree)))
+            series = add_product(builder, same(VECTOR, 1.0), series, builder.fmul(rest, same(VECTOR, 1 / degree)))
         exponent_bits = builder.shl(builder.bitcast(shifted, INTS), integers([23] * LANES))
         power = builder.bitcast(builder.add(exponent_bits, integers([127 << 23] * LANES)), VECTOR)
-        return builder.select(vanishes, _same(0.0), builder.fmul(series, power))
+        return builder.select(vanishes, same(VECTOR, 0.0), builder.fmul(series, power))
 
     def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
         return pack(builder, [one(builder, vector) for vector in unpack(builder, values[0])])

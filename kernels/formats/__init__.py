@@ -15,9 +15,10 @@ __all__ = ["Format", "format_named", "format_names", "rows"]
 
 
 @cache
-def format_names() -> tuple[str, ...]:
-    """Names of all formats."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base"))
+def format_names(role: str | None = None) -> tuple[str, ...]:
+    """Names of all formats, or of those that may hold a role: `weight`, `kv` or `activation`."""
+    names = sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base")
+    return tuple(name for name in names if role is None or role in format_named(name).roles)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""FP8 E4M3 (finite, OCP 8-bit floating point specification 1.0) with a float32 scale per row."""
+"""FP8 E4M3 (finite, OCP 8-bit floating point specification 1.0) with a float32 scale per row. A row with a NaN is all NaN."""
 
 import ml_dtypes
 

@@ -7,7 +7,7 @@ from .base import Plain
 
 class _I32(Plain):
     name, bits, epsilon, dtype = "i32", 32, 0.0, np.int32
-    holds_numbers = False
+    roles = ()
 
 
 FORMAT = _I32()

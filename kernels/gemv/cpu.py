@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..ffi import PAIR, helper, kernel, lanes, unusable, vectors
+from ..ffi import PAIR, Kernel, helper, kernel, lanes, nibbles, unit, unusable, vectors
+from ..formats import format_named
+from ..formats.base import FourBit, Int4
 from ..op import implementation
 from ..plain import refusal
 from .workload import Gemv
@@ -15,53 +20,120 @@ ROWS = 8
 """Rows that are read side by side, each a stream of its own; they share what is loaded of x."""
 GRAIN_BYTES = 2**20
 """Weights that a thread takes at a time: streams of 128 KiB, long enough to lose little where they begin."""
-AHEAD = 2048
-"""Weights between those that are used and those that are asked for: a page of bfloat16, so that the next page is on its
-way when a page ends, where the prefetchers of the hardware stop."""
+AHEAD_BYTES = 4096
+"""Between the weights that are used and those that are asked for: a page, so that the next page is on its way when a page
+ends, where the prefetchers of the hardware stop."""
+BLOCK = 128
+"""Columns that are taken at a time where scales change along a row."""
 
 
 @helper
-def _add_dot_products(totals, weight, x, rows):
+def _add_pairs(totals, values, _scales, x, rows):
     """Adds to each vector of `totals` the products of a row of weights and the one row of `x`."""
     whole = x.shape[1] // PAIR * PAIR
     for column in range(0, whole, PAIR):
-        lanes.prefetch_pairs(weight, rows, column + AHEAD, 1)
-        factors = lanes.arranged(lanes.load_pairs(x, (0,), column, 1), weight)
-        totals = vectors.add_pair_products(totals, lanes.load_pairs(weight, rows, column, 1), factors)
+        lanes.prefetch_pairs(values, rows, column + AHEAD_BYTES // values.itemsize, 1)
+        factors = lanes.arranged(lanes.load_pairs(x, (0,), column, 1), values)
+        totals = vectors.add_pair_products(totals, lanes.load_pairs(values, rows, column, 1), factors)
     if whole < x.shape[1]:
-        factors = lanes.arranged(lanes.load_last_pairs(x, (0,), whole), weight)
-        totals = vectors.add_pair_products(totals, lanes.load_last_pairs(weight, rows, whole), factors)
+        factors = lanes.arranged(lanes.load_last_pairs(x, (0,), whole), values)
+        totals = vectors.add_pair_products(totals, lanes.load_last_pairs(values, rows, whole), factors)
     return totals
 
 
-@kernel
 @helper
-def dot_rows(start, stop, weight, x, y):
-    """The products of rows [start, stop)."""
-    apart = (stop - start) // ROWS
-    for row in range(start, start + apart):
-        rows = lanes.rows_apart(row, apart, stop - 1, ROWS, 1)
-        sums = vectors.sums(_add_dot_products(vectors.filled(0, ROWS), weight, x, rows))
-        for index in range(ROWS):
-            y[row + index * apart] = vectors.lane(sums, index)
-    for row in range(start + ROWS * apart, stop):
-        y[row] = vectors.total(_add_dot_products(vectors.filled(0, 1), weight, x, (row,)))
+def _add_blocks(totals, values, scales, x, rows):
+    """The same where 128 columns of 128 rows share a scale."""
+    for block in range(scales.shape[1]):
+        sums = vectors.zeros(totals)
+        for column in range(block * BLOCK, (block + 1) * BLOCK, PAIR):
+            lanes.prefetch_pairs(values, rows, column + AHEAD_BYTES, 1)
+            factors = lanes.arranged(lanes.load_pairs(x, (0,), column, 1), values)
+            sums = vectors.add_pair_products(sums, lanes.load_pairs(values, rows, column, 1), factors)
+        totals = vectors.add_lane_products(totals, sums, lanes.load_block_scales(scales, rows, block, BLOCK))
+    return totals
+
+
+def _add_groups(group: int) -> Callable[..., Any]:
+    """The same where so many columns of a row share a scale, and two share a byte."""
+
+    @helper
+    def add(totals, values, scales, x, rows):
+        whole = values.shape[1] * 2 // BLOCK
+        for block in range(whole):
+            lanes.prefetch_pairs(values, rows, block * (BLOCK // 2) + AHEAD_BYTES, 2)
+            totals = nibbles.add_products(totals, values, scales, rows, block, x, group)
+        if whole * BLOCK < values.shape[1] * 2:
+            totals = nibbles.add_last_products(totals, values, scales, rows, whole, x, group)
+        return totals
+
+    return add
+
+
+def _dot_rows(name: str, add_products: Callable[..., Any]) -> Kernel:
+    """Makes the kernel that adds up products so."""
+
+    def dot_rows(start, stop, values, scales, x, y):
+        apart = (stop - start) // ROWS
+        for row in range(start, start + apart):
+            rows = lanes.rows_apart(row, apart, stop - 1, ROWS, 1)
+            sums = vectors.sums(add_products(vectors.filled(0, ROWS), values, scales, x, rows))
+            for index in range(ROWS):
+                y[row + index * apart] = vectors.lane(sums, index)
+        for row in range(start + ROWS * apart, stop):
+            y[row] = vectors.total(add_products(vectors.filled(0, 1), values, scales, x, (row,)))
+
+    dot_rows.__name__ = name
+    return kernel(helper(dot_rows))
+
+
+_dot = _dot_rows("dot_rows", _add_pairs)
+_dot_blocks = _dot_rows("dot_blocks", _add_blocks)
+_dot_groups = {group: _dot_rows(f"dot_groups_of_{group}", _add_groups(group)) for group in (32, 128)}
 
 
 def _refuses(workload: Gemv) -> str | None:
-    if workload.weight_format not in ("f32", "bf16"):
-        return f"weight_format must be f32 or bf16; got {workload.weight_format}"
-    return refusal(workload)
+    return refusal(workload, decodes="weight")
 
 
 @implementation(backends=("cpu",), priority=10, refuses=_refuses, missing=unusable)
-def numba(workload: Gemv, *, weight: Float[Array, "n k"], x: Float[Array, "k"]) -> Float[Array, "n"]:
-    """Each weight is read once and widened to float32 in a register; sums are float32."""
-    y = dot_rows(
-        weight,
-        x.astype(jnp.float32)[None],
+def numba(workload: Gemv, *, weight: Float[Array, "n k"] | dict[str, Array], x: Float[Array, "k"]) -> Float[Array, "n"]:
+    """Each weight is read once and widened to float32 in a register; sums are float32, and scales multiply sums."""
+    call, operands, after = prepared(workload.weight_format, weight, x)
+    y = call(
+        *operands,
         results=jax.ShapeDtypeStruct((workload.n,), jnp.float32),
         units=workload.n,
-        grain=GRAIN_BYTES // (workload.k * weight.dtype.itemsize),
+        grain=grain(operands[0]),
     )
-    return y.astype(x.dtype)
+    return (y * after).astype(x.dtype)
+
+
+def prepared(
+    name: str, weight: Float[Array, "*axes n k"] | dict[str, Array], x: Float[Array, "*axes k"]
+) -> tuple[Kernel, tuple[Array, Array, Array], Any]:
+    """The kernel for matrices of a format; their values, their scales and the vectors as it takes them, each of the same
+    leading axes; and what its sums are to be multiplied by.
+    """
+    one, x = format_named(name), x.astype(jnp.float32)
+    unscaled = jnp.ones((*x.shape[:-1], 1, 1))
+    values, scales = (weight["values"], weight["scales"]) if isinstance(weight, dict) else (weight, unscaled)
+    if isinstance(one, FourBit):
+        return _dot_groups[one.group], (values, scales, _arranged(x, e8m0=not isinstance(one, Int4))), 1.0
+    if one.band > 1:
+        return _dot_blocks, (values, scales, x[..., None, :]), unit(values.dtype)
+    return _dot, (values, scales, x[..., None, :]), unit(values.dtype) * scales[..., 0]
+
+
+def grain(values: Array) -> int:
+    """Rows of stored values that a thread takes at a time."""
+    return GRAIN_BYTES // (values.shape[-1] * values.dtype.itemsize)
+
+
+def _arranged(x: Float[Array, "*axes k"], *, e8m0: bool) -> Float[Array, "*axes padded"]:
+    """The vectors in the order in which weights of four bits are unpacked, padded to whole blocks. See `nibbles`."""
+    order, factors = nibbles.arrangement(e8m0)
+    axes = x.shape[:-1]
+    padded = jnp.pad(x, [(0, 0)] * len(axes) + [(0, -x.shape[-1] % BLOCK)])
+    blocks = padded.reshape(*axes, -1, BLOCK)[..., jnp.array(order)]
+    return (blocks * jnp.array(factors, jnp.float32)).reshape(*axes, -1)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..formats import rows
+from ..formats import format_named, format_names
 from ..model import Model, Step
 from ..op import Need, Tensor, Workload
 from .reference import gemv
@@ -46,9 +46,10 @@ class Gemv(Workload):
         return (gemv(weight, x),)
 
     def pieces(self, packed: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-        size = max(1, _PIECE_ELEMENTS // self.k)
+        one = format_named(self.weight_format)
+        size = max(1, _PIECE_ELEMENTS // self.k // one.band) * one.band
         for start in range(0, self.n, size):
-            yield {"weight": rows(packed["weight"], slice(start, start + size)), "x": packed["x"]}
+            yield {"weight": one.rows(packed["weight"], slice(start, start + size)), "x": packed["x"]}
 
     @classmethod
     def needed_by(cls, step: Step) -> Iterable[Need]:
@@ -58,9 +59,14 @@ class Gemv(Workload):
 
     @classmethod
     def examples(cls) -> Iterable[Gemv]:
+        shapes = ((1, 1), (3, 5), (17, 129), (64, 896), (255, 2048), (1000, 1000), (2048, 8192), (2, 57344))
         for weight in ("f32", "bf16"):
-            for n, k in ((1, 1), (3, 5), (17, 129), (64, 896), (255, 2048), (1000, 1000), (2048, 8192), (2, 57344)):
+            for n, k in shapes:
                 yield cls(n=n, k=k, weight_format=weight)
+        for weight in (name for name in format_names("weight") if name not in ("f32", "bf16")):
+            for n, k in ((1, 1), (3, 5), (1, 32), (3, 96), (9, 128), (17, 129), (300, 1056), (1000, 2048)):
+                if format_named(weight).refuses((n, k)) is None:
+                    yield cls(n=n, k=k, weight_format=weight)
         yield cls(n=96, k=160, weight_format="bf16", activation_format="bf16")
 
     @property

@@ -4,6 +4,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
+from ..decoded import decoded
+from ..formats import format_named
+from ..formats.base import Plain
 from ..op import implementation
 from ..plain import dtype_of, refusal
 from ..thirds import thirds
@@ -36,6 +39,19 @@ def row_sum(workload: Gemv, *, weight: Float[Array, "n k"], x: Float[Array, "k"]
     y = (weight.astype(jnp.float32) * x.astype(jnp.float32)).sum(-1)
     if parts > 1:
         y = lax.optimization_barrier(y).sum(-1)
+    return y.astype(dtype_of(workload.activation_format))
+
+
+def _refuses_plain(workload: Gemv) -> str | None:
+    if isinstance(format_named(workload.weight_format), Plain):
+        return f"weight is {workload.weight_format}, which xla.row_sum widens"
+    return refusal(workload, decodes="weight")
+
+
+@implementation(refuses=_refuses_plain)
+def decoded_sum(workload: Gemv, *, weight: dict[str, Array], x: Float[Array, "k"]) -> Float[Array, "n"]:
+    """Decodes a row, multiplies it and adds it up, in one pass."""
+    y = (decoded(workload.weight_format, weight) * x.astype(jnp.float32)).sum(-1)
     return y.astype(dtype_of(workload.activation_format))
 
 

@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..ffi import kernel, unusable
-from ..gemv.cpu import GRAIN_BYTES, dot_rows
+from ..ffi import Kernel, kernel, unusable
+from ..gemv.cpu import grain, prepared
 from ..op import implementation
 from ..plain import refusal
 from .workload import HeadGemv
 
-_dot_rows = dot_rows.body
 
+@cache
+def _of_heads(rows: Kernel) -> Kernel:
+    """Makes the kernel that counts rows through all heads from the one of a single matrix."""
+    dot_rows = rows.body
 
-@kernel
-def dot_head_rows(start, stop, weight, x, y):
-    """The products of rows [start, stop), counted through all heads."""
-    n = y.shape[1]
-    for head in range(start // n, (stop - 1) // n + 1):
-        first, last = max(start - head * n, 0), min(stop - head * n, n)
-        _dot_rows(first, last, weight[head], x[head], y[head])
+    def dot_head_rows(start, stop, values, scales, x, y):
+        n = y.shape[1]
+        for head in range(start // n, (stop - 1) // n + 1):
+            first, last = max(start - head * n, 0), min(stop - head * n, n)
+            dot_rows(first, last, values[head], scales[head], x[head], y[head])
+
+    dot_head_rows.__name__ = f"{dot_rows.__name__}_of_heads"
+    return kernel(dot_head_rows)
 
 
 def _refuses(workload: HeadGemv) -> str | None:
-    if workload.weight_format not in ("f32", "bf16"):
-        return f"weight_format must be f32 or bf16; got {workload.weight_format}"
-    return refusal(workload)
+    return refusal(workload, decodes="weight")
 
 
 @implementation(backends=("cpu",), priority=10, refuses=_refuses, missing=unusable)
-def numba(workload: HeadGemv, *, weight: Float[Array, "heads n k"], x: Float[Array, "heads k"]) -> Float[Array, "heads n"]:
-    """Each weight is read once and widened to float32 in a register; sums are float32."""
-    y = dot_head_rows(
-        weight,
-        x.astype(jnp.float32)[:, None],
+def numba(
+    workload: HeadGemv, *, weight: Float[Array, "heads n k"] | dict[str, Array], x: Float[Array, "heads k"]
+) -> Float[Array, "heads n"]:
+    """Each weight is read once and widened to float32 in a register; sums are float32, and scales multiply sums."""
+    rows, operands, after = prepared(workload.weight_format, weight, x)
+    y = _of_heads(rows)(
+        *operands,
         results=jax.ShapeDtypeStruct((workload.heads, workload.n), jnp.float32),
         units=workload.heads * workload.n,
-        grain=GRAIN_BYTES // (workload.k * weight.dtype.itemsize),
+        grain=grain(operands[0]),
     )
-    return y.astype(x.dtype)
+    return (y * after).astype(x.dtype)

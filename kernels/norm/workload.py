@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
+from ..formats import format_names
 from ..model import Step
 from ..op import Need, Tensor, Workload
 from .reference import layernorm, rmsnorm
@@ -55,8 +56,8 @@ class Norm(Workload):
     @classmethod
     def needed_by(cls, step: Step) -> Iterable[Need]:
         model = step.model
-        # Norm weights are a few kilobytes and no engine quantises them.
-        weight = step.formats.weight if step.formats.weight in ("f32", "bf16", "f16") else "bf16"
+        # Norm weights are a few kilobytes: where matrices are quantised, engines leave them as they are.
+        weight = step.formats.weight if step.formats.weight in format_names("activation") else "bf16"
         plain = cls(kind=model.norm, d=model.d_model, weight_format=weight, activation_format=step.formats.activation)
         fused = replace(plain, residual=True)
         layers = model.layers

@@ -16,7 +16,7 @@ from roofcast.kernels.activation import Activation
 from roofcast.kernels.attention import Attention
 from roofcast.kernels.cache import CacheUpdate
 from roofcast.kernels.embedding import Embedding
-from roofcast.kernels.formats import format_named
+from roofcast.kernels.formats import format_named, format_names
 from roofcast.kernels.gemv import Gemv
 from roofcast.kernels.norm import Norm
 from roofcast.kernels.op import Implementation, Workload, implementations, op_named, op_names, supported
@@ -66,8 +66,12 @@ TYPICAL: dict[str, list[Workload]] = {
     ],
     "attention": [_attention(6, 2, 5, 40), _attention(6, 2, 5, 40, "f32")],
     "cache": [CacheUpdate(kv_heads=3, context=17, head_dim=5, value_dim=5, kv_format="bf16")],
-    "embedding": [Embedding(rows=7, d=13, add=True, weight_format="bf16")],
-    "gemv": [Gemv(n=17, k=129, weight_format="bf16"), Gemv(n=17, k=129, weight_format="f32")],
+    "embedding": [Embedding(rows=7, d=128, add=True, weight_format=name) for name in format_names("weight")],
+    "gemv": [
+        Gemv(n=17, k=129, weight_format="bf16"),
+        Gemv(n=17, k=129, weight_format="f32"),
+        *(Gemv(n=130, k=128, weight_format=name) for name in format_names("weight") if name not in ("f32", "bf16")),
+    ],
     "norm": [Norm(kind=kind, d=101, rows=3, residual=True, weight_format="bf16") for kind in ("rmsnorm", "layernorm")],
     "rope": [Rope(heads=3, head_dim=6, max_context=100)],
     "sampling": [Sampling(method=method, vocab=101) for method in ("greedy", "top_k", "top_p")],
@@ -140,8 +144,10 @@ def test_every_example_is_computed_or_refused_in_words(op: str) -> None:
 def test_a_nan_goes_where_the_reference_sends_it(workload: Workload, one: Implementation) -> None:
     tensors = workload.operands()
     for name in (name for name, tensor in tensors.items() if tensor.role != "index"):
-        packed = check.draw(workload, 3)
-        packed[name].flat[packed[name].size // 2] = np.nan
+        packed, one_format = check.draw(workload, 3), format_named(tensors[name].format)
+        values = one_format.unpack(packed[name]).astype(np.float32)
+        values.flat[values.size // 2] = np.nan
+        packed[name] = one_format.pack(values)
         # The row of a table that is read, and a row of a cache that stays.
         packed |= {index: np.int32(row) for index, row in (("index", 3), ("position", 0)) if index in packed}
         expected = check.expected(workload, packed)
