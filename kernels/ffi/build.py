@@ -104,8 +104,8 @@ def _compiled(function: Callable[..., Any], signature: Any) -> Any:
 
 def _digest(body: Callable[..., None]) -> str:
     # What a body calls by name may be another folder's.
-    names = inspect.getclosurevars(body)
-    called = (value for value in {**names.globals, **names.nonlocals}.values() if inspect.isfunction(value))
+    named = inspect.getclosurevars(body)
+    called = (value for value in (*named.globals.values(), *named.nonlocals.values()) if inspect.isfunction(value))
     folders = {Path(inspect.getfile(function)).parent for function in (Handler, body, *called)}
     files = (file for folder in sorted(folders) for file in sorted(folder.glob("*.py")))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()

@@ -120,7 +120,7 @@ def row_products(weight_format: str, weight: Any, x: Float[Array, "*m k"]) -> Ro
     one, x = format_named(weight_format), x.astype(jnp.float32)
     if not isinstance(weight, dict):
         unused = jnp.ones((*weight.shape[:-2], 1, 1))
-        return RowProducts(_dot, weight, unused, x[..., None, :], jnp.float32(1))
+        return RowProducts(_dot, weight, unused, x[..., None, :], jnp.float32(unit(weight.dtype)))
     values, scales = weight["values"], weight["scales"]
     if isinstance(one, FourBit):
         factors = _arranged(x, e8m0=not isinstance(one, Int4))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..formats import rows
+from ..formats import format_named, format_names, rows
 from ..model import Step
 from ..op import Need, Tensor, Workload
 from .reference import head_gemv
@@ -68,7 +68,8 @@ class HeadGemv(Workload):
 
     @classmethod
     def examples(cls) -> Iterable[HeadGemv]:
-        for weight in ("f32", "bf16", "int8", "fp8"):
-            for heads, n, k in ((1, 1, 1), (3, 17, 129), (16, 512, 128), (16, 128, 512), (128, 64, 5), (5, 3, 40)):
-                yield cls(heads=heads, n=n, k=k, weight_format=weight)
+        for weight in format_names("weight"):
+            for heads, n, k in ((1, 1, 1), (3, 17, 129), (16, 512, 128), (16, 128, 512), (128, 64, 5), (5, 3, 96)):
+                if format_named(weight).refuses((heads, n, k)) is None:
+                    yield cls(heads=heads, n=n, k=k, weight_format=weight)
         yield cls(heads=7, n=96, k=160, weight_format="bf16", activation_format="bf16")

@@ -2,10 +2,9 @@
 
 import jax.numpy as jnp
 from jax import Array, lax
-from jaxtyping import Float, Float32, Num
+from jaxtyping import Float
 
-from ..formats import format_named
-from ..formats.base import PerRow, Plain
+from ..decoded import decoded
 from ..op import implementation
 from ..plain import dtype_of, refusal
 from .workload import HeadGemv
@@ -14,22 +13,17 @@ from .workload import HeadGemv
 def _refuses_f32(workload: HeadGemv) -> str | None:
     if workload.weight_format == "f32":
         return "weight is f32, which xla.dot reads without a conversion"
-    if isinstance(format_named(workload.weight_format), Plain | PerRow):
-        return None
-    return f"weight must be one array, or have one scale per row; got {workload.weight_format}"
+    return refusal(workload, decodes="weight")
 
 
 @implementation(priority=1, refuses=_refuses_f32)
 def row_sum(
-    workload: HeadGemv, *, weight: Num[Array, "heads n k"] | dict[str, Num[Array, "heads n _"]], x: Float[Array, "heads k"]
+    workload: HeadGemv, *, weight: Float[Array, "heads n k"] | dict[str, Array], x: Float[Array, "heads k"]
 ) -> Float[Array, "heads n"]:
-    """Multiplies a row and adds it up, in one pass that up-casts in registers: XLA's CPU dot writes a bfloat16
-    matrix to memory as float32 first. The scale of a row multiplies its sum.
+    """Decodes a row, multiplies it and adds it up, in one pass: XLA's CPU dot writes a bfloat16 matrix to memory as
+    float32 first.
     """
-    values = weight["values"] if isinstance(weight, dict) else weight
-    y: Float32[Array, "heads n"] = (values.astype(jnp.float32) * x[:, None].astype(jnp.float32)).sum(-1)
-    if isinstance(weight, dict):
-        y = y * weight["scales"][..., 0]
+    y = (decoded(workload.weight_format, weight) * x[:, None].astype(jnp.float32)).sum(-1)
     return y.astype(dtype_of(workload.activation_format))
 
 

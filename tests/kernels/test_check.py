@@ -11,12 +11,17 @@ from roofcast.kernels import check
 from roofcast.kernels.cache import CacheUpdate
 from roofcast.kernels.embedding import Embedding
 from roofcast.kernels.formats import format_named
+from roofcast.kernels.formats.base import Plain
 from roofcast.kernels.gemv import Gemv
 from roofcast.kernels.op import Workload, op_named, op_names
 from roofcast.kernels.sampling import Sampling
 
 EXAMPLES = [example for op in op_names() for example in op_named(op).examples()]
-REAL_VALUED = [example for example in EXAMPLES if all(t.role != "index" for t in example.results().values())]
+REAL_VALUED = [
+    example
+    for example in EXAMPLES
+    if all(t.role != "index" and isinstance(format_named(t.format), Plain) for t in example.results().values())
+]
 LARGE = Gemv(n=3000, k=2048, weight_format="bf16")
 
 
