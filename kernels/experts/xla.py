@@ -38,7 +38,7 @@ def one_by_one(
     x: Float[Array, "... k"],
     factors: Float[Array, "top_k"] | None = None,
 ) -> Float[Array, "*top_k n"]:
-    """A loop over the chosen: its slice of the weights goes into the sum of products, where a gather is first copied."""
+    """A loop over the chosen, so that the copy which XLA on CPU makes of a slice is one expert's, and may stay in cache."""
     matrix = Gemv(n=workload.n, k=workload.k, weight_format=workload.weight_format)
 
     def product(one: tuple[Int32[Array, ""], Float[Array, "k"]]) -> Float32[Array, "n"]:
@@ -59,7 +59,7 @@ def gather(
     x: Float[Array, "... k"],
     factors: Float[Array, "top_k"] | None = None,
 ) -> Float[Array, "*top_k n"]:
-    """The gather as one writes it. The bits are gathered, because XLA on CPU would widen all experts first."""
+    """The gather as one writes it, but of bits: XLA on CPU may widen all experts to gather from them, and copies the chosen."""
     bits = weight.view(f"uint{8 * weight.dtype.itemsize}").at[chosen].get(mode="promise_in_bounds")
     x = jnp.broadcast_to(x.astype(jnp.float32), (workload.top_k, workload.k))
     y = (bits.view(weight.dtype).astype(jnp.float32) * x[:, None]).sum(-1)
