@@ -39,7 +39,7 @@ def one_by_one(
     x: Float[Array, "*own k"],
     factors: Float[Array, "top_k"] | None = None,
 ) -> Float[Array, "*top_k n"]:
-    """A loop over the chosen: its slice of the weights goes into the sum of products, where a gather is first copied."""
+    """A loop over the chosen, so that the copy which XLA on CPU makes of a slice is one expert's, and may stay in cache."""
     matrix = Gemv(n=workload.n, k=workload.k, weight_format=workload.weight_format)
 
     def product(one: tuple[Int32[Array, ""], Float[Array, "k"]]) -> Float32[Array, "n"]:
@@ -60,7 +60,7 @@ def gather(
     x: Float[Array, "*own k"],
     factors: Float[Array, "top_k"] | None = None,
 ) -> Float[Array, "*top_k n"]:
-    """The gather as one writes it. The bits are gathered, because XLA on CPU would widen all experts first."""
+    """The gather as one writes it, but of bits: XLA on CPU may widen all experts to gather from them, and copies the chosen."""
     picked = decoded(workload.weight_format, jax.tree.map(lambda part: _chosen_bits(part, chosen), weight))
     x = jnp.broadcast_to(x.astype(jnp.float32), (workload.top_k, workload.k))
     return finished(workload, (picked * x[:, None]).sum(-1), factors)

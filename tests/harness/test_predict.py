@@ -73,6 +73,12 @@ def test_heads_are_shared_whole_and_a_lone_one_is_kept_by_every_chip() -> None:
     assert spent[5] == spent[4] > spent[8]
 
 
+def test_chips_share_the_matrices_of_experts() -> None:
+    step = step_of("mixtral-8x7b")
+    spent = {count: carried(decode_step(step), perfect(step), H100, count, step.model).parts_us["experts"] for count in (2, 4)}
+    assert spent[4] < 0.6 * spent[2]
+
+
 def test_a_time_that_may_be_nothing_is_no_crash() -> None:
     step = step_of("llama-3.2-1b")
     known = {workload: replace(one, low_us=0.0, high_us=math.inf) for workload, one in perfect(step).items()}

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from roofcast.kernels import check
 from roofcast.kernels.activation import Activation
 from roofcast.kernels.cache import CacheUpdate
 from roofcast.kernels.embedding import Embedding
+from roofcast.kernels.experts import Experts
 from roofcast.kernels.gemv import Gemv
 from roofcast.kernels.norm import Norm
 from roofcast.kernels.op import Implementation, Workload, implementations
@@ -173,6 +175,56 @@ def test_cold_operands_are_rotated_through_more_than_the_cache() -> None:
     assert made["cold"].pool_bytes >= 4 * 2**20
     assert made["warm"].residency == "warm"
     assert made["warm"].pool_bytes == 256 * 512 * 4
+
+
+def some_experts(workload: Experts, weight: Any, chosen: Any, x: Any) -> Any:
+    return weight[chosen] @ x
+
+
+@pytest.mark.parametrize("dispatch_s", [0.0, 1e-3], ids=["direct", "looped"])
+@pytest.mark.parametrize("cache_bytes", [2**8, 2**16], ids=["one copy", "copies"])
+def test_calls_of_a_mixture_meet_every_expert_before_one_again(dispatch_s: float, cache_bytes: int) -> None:
+    workload = Experts(experts=12, top_k=3, n=16, k=96, weight_format="f32")
+    seen: list[frozenset[int]] = []
+
+    def watched(workload: Experts, weight: Any, chosen: Any, x: Any) -> Any:
+        jax.debug.callback(lambda one: seen.append(frozenset(one.tolist())), chosen, ordered=True)
+        return some_experts(workload, weight, chosen, x)
+
+    packed = check.draw(workload, seed=0)
+    compiled = compile_call(workload, code(watched, "experts"), packed)
+    kernel = prepare(
+        workload,
+        code(watched, "experts"),
+        compiled,
+        packed,
+        residency="cold",
+        cache_bytes=cache_bytes,
+        dispatch_s=dispatch_s,
+    )
+    copies = round(kernel.pool_bytes / workload.operands()["weight"].nbytes)
+    assert copies == (1 if cache_bytes == 2**8 else 4)
+    assert kernel.method.startswith("compiled loop" if dispatch_s else "direct calls")
+    jax.effects_barrier()
+    seen.clear()
+    while len(seen) < 4 * copies:
+        kernel.sample()
+        jax.effects_barrier()
+    # A round goes through all copies; four rounds are the twelve experts.
+    last = seen[-4 * copies :]
+    assert {chosen: last.count(chosen) for chosen in last} == dict.fromkeys(last, copies)
+    assert sorted(expert for chosen in set(last) for expert in chosen) == list(range(12))
+
+
+def test_a_mixture_keeps_only_as_many_experts_as_its_measurement_needs() -> None:
+    # All experts take 256 MB, and four caches one call's 2 MB twice.
+    workload = Experts(experts=256, top_k=2, n=512, k=512, weight_format="f32")
+    result = measured(workload, code(some_experts, "experts"), replace(MACHINE, free_bytes=1e8))
+    assert (result.status, result.workload) == ("ok", workload)
+    assert result.kernel is not None
+    assert result.kernel.residency == "cold"
+    assert result.kernel.method.endswith(" of experts 2 of 6x512x512 f32")
+    assert result.kernel.pool_bytes == 6 * 512 * 512 * 4
 
 
 def test_a_default_choice_says_only_what_is_missing() -> None:

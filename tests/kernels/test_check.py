@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from roofcast.kernels import check
 from roofcast.kernels.cache import CacheUpdate
 from roofcast.kernels.embedding import Embedding
+from roofcast.kernels.experts import Experts
 from roofcast.kernels.formats import format_named
 from roofcast.kernels.formats.base import Plain
 from roofcast.kernels.gemv import Gemv
@@ -53,6 +54,16 @@ def test_one_nan_anywhere_is_wrong(answered: list[Any], poison: float, place: fl
             bad = [out.copy() for out in outputs]
             bad[index].flat[int(place * bad[index].size)] = poison
             assert check.error(workload, bad, expected) == math.inf
+
+
+@given(seed=st.integers(0, 2**31), below=st.integers(1, 300), count=st.integers(1, 20))
+def test_several_indices_are_drawn_far_apart(seed: int, below: int, count: int) -> None:
+    count = min(count, below)
+    workload = Experts(experts=below, top_k=count, n=1, k=1, weight_format="f32")
+    drawn = np.sort(check.draw(workload, seed)["chosen"])
+    assert drawn.dtype == np.int32
+    assert 0 <= drawn[0] <= drawn[-1] < below
+    assert (np.diff([*drawn, drawn[0] + below]) >= below // count).all()
 
 
 def test_a_reference_that_is_not_finite_is_never_met() -> None:

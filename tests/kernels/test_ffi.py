@@ -1,5 +1,6 @@
 """Kernels in plain Python: the engine that runs them, and the vectors they are written in."""
 
+import importlib
 import os
 import re
 import subprocess
@@ -189,6 +190,21 @@ def test_a_body_is_compiled_once_for_its_types(monkeypatch: pytest.MonkeyPatch) 
     assert len(made) == 1
     np.testing.assert_array_equal(added(jnp.arange(4), 2), np.arange(4) + 2)
     assert len(made) == 2
+
+
+def test_a_body_is_compiled_again_when_another_folders_helper_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in (
+        ("ours", "from theirs.code import helped\ndef body(): return helped()"),
+        ("theirs", "def helped(): pass"),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "code.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    body = importlib.import_module("ours.code").body
+    before = build._digest(body)
+    assert build._digest(body) == before
+    (tmp_path / "theirs" / "code.py").write_text("def helped(): return 1")
+    assert build._digest(body) != before
 
 
 def test_scalars_and_bfloat16_bits_reach_a_body() -> None:

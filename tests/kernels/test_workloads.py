@@ -13,11 +13,13 @@ from roofcast.kernels.attention import Attention
 from roofcast.kernels.cache import CacheUpdate
 from roofcast.kernels.check import draw
 from roofcast.kernels.embedding import Embedding
+from roofcast.kernels.experts import Experts
 from roofcast.kernels.gemv import Gemv
 from roofcast.kernels.model import Formats, Latent, Model, Step, Window
 from roofcast.kernels.norm import Norm
 from roofcast.kernels.op import implementations, op_named, op_names, workload_from
 from roofcast.kernels.rope import Rope
+from roofcast.kernels.router import Router
 from roofcast.kernels.sampling import Sampling
 
 EXAMPLES = [example for op in op_names() for example in op_named(op).examples()]
@@ -118,6 +120,34 @@ def test_an_embedding_reads_one_row_of_its_table() -> None:
     assert added.flops == 768
 
 
+def test_a_mixture_reads_its_chosen_experts_only() -> None:
+    # Mixtral-8x7B: two of eight experts, each of 3 x 14336 x 4096 weights.
+    up = Experts(experts=8, top_k=2, n=28_672, k=4096, weight_format="bf16").cost()
+    assert up.reads == {"weight": 469_762_048, "chosen": 8, "x": 16_384}
+    assert up.writes == {"y": 229_376}
+    assert up.flops == up.streamed_bytes == 469_762_048
+    down = Experts(experts=8, top_k=2, n=4096, k=14_336, own_inputs=True, combine=True, weight_format="bf16").cost()
+    assert down.reads == {"weight": 234_881_024, "chosen": 8, "x": 114_688, "factors": 8}
+    assert down.writes == {"y": 16_384}
+    assert down.flops == 2 * 2 * 4096 * (14_336 + 1)
+
+
+@given(
+    experts=st.integers(1, 300),
+    top_k=st.integers(1, 20),
+    enough=st.floats(0, 1e6),
+    weight=st.sampled_from(["f32", "bf16", "int8"]),
+)
+def test_a_mixtures_stand_in_costs_the_same(experts: int, top_k: int, enough: float, weight: str) -> None:
+    workload = Experts(experts=max(experts, top_k), top_k=top_k, n=7, k=40, weight_format=weight)
+    small = workload.stand_in(enough)
+    assert small.cost() == workload.cost()
+    assert small.experts % top_k == 0
+    assert top_k <= small.experts <= workload.experts
+    others = small.operands()["weight"].nbytes - small.cost().reads["weight"]
+    assert others >= min(enough, (workload.experts // top_k - 1) * workload.cost().reads["weight"]) - 1e-6
+
+
 def test_a_cache_update_writes_one_row_and_reads_none() -> None:
     cost = CacheUpdate(kv_heads=8, context=8192, head_dim=128, value_dim=128, kv_format="bf16").cost()
     assert cost.reads == {"keys": 0, "values": 0, "new_keys": 4096, "new_values": 4096, "position": 4}
@@ -137,6 +167,9 @@ def test_a_cache_update_writes_one_row_and_reads_none() -> None:
         (Rope(heads=40, head_dim=128, max_context=8192), 20_480 + 4, 20_480, 3 * 5120 + 64),
         (Activation(function="silu", gated=True, d=14336), 114_688, 57_344, 5 * 14336),
         (Activation(function="gelu", gated=False, d=3072, activation_format="bf16"), 6144, 6144, 5 * 3072),
+        (Activation(function="silu", gated=True, d=2048, rows=8), 131_072, 65_536, 5 * 16_384),
+        (Router(experts=128, top_k=8), 512, 64, 4 * 128 + 2 * 8),
+        (Router(experts=256, top_k=8, scores="sigmoid", selection_bias=True, scale=2.5), 2048, 64, 5 * 256 + 3 * 8),
         (Sampling(method="greedy", vocab=128_256), 513_024, 4, 128_256),
         (Sampling(method="top_p", vocab=32_000), 128_004, 4, 160_000),
     ],
