@@ -84,7 +84,10 @@ def inside(start: Any, extents: tuple[int, ...], axis: int, limit: int | None) -
 def load(reference: Any, *masks: Bool[Array, "*axes"] | None) -> Array:
     """The elements that a reference names, and zeros where a mask is false."""
     mask = _all(masks)
-    return reference[...] if mask is None else backend.load(reference, mask=mask, other=0)
+    if mask is None:
+        return backend.load(reference)
+    # Triton turns no whole number into an 8-bit float.
+    return backend.load(reference, mask=mask, other=0.0 if jnp.issubdtype(reference.dtype, jnp.floating) else 0)
 
 
 def store(reference: Any, values: Array, *masks: Bool[Array, "*axes"] | None) -> None:

@@ -78,8 +78,9 @@ def _columns(cache: Any, head: Any, first: Any, tokens: int, context: int | None
     """Some columns of a tile of cached rows; zeros beyond the context and beyond the width."""
     start, extent = span
     width, shape = cache.shape[-1], (tokens, extent)
+    # JAX lets a slice reach beyond an array only if its start is not a plain number.
     tile = triton.load(
-        cache.at[head, pl.ds(first, tokens), pl.ds(start, extent)],
+        cache.at[head, pl.ds(first, tokens), pl.ds(jnp.int32(start), extent)],
         triton.inside(first, shape, 0, context),
         triton.inside(start, shape, 1, width if start + extent > width else None),
     )
