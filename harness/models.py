@@ -17,7 +17,7 @@ from .hugging_face import model_facts_from_hugging_face
 __all__ = ["model_facts_from_hugging_face", "model_from", "model_from_hugging_face", "model_named"]
 
 _DOCUMENTATION = ("aliases", "source", "confidence", "published_params_b", "counted", "difference")
-_MAY_BE_ZERO = {"d_ff", "q_lora", "shared_experts", "first_dense_layers", "local", "full"}
+_MAY_BE_ZERO = {"d_ff", "scale_dim", "q_lora", "shared_experts", "first_dense_layers", "local", "full"}
 
 _Shape = TypeVar("_Shape")
 

@@ -164,12 +164,12 @@ def _refusal(target: Envelope, devices: int, needed_gb: float, missing: Sequence
 
 
 def _share(workload: Workload, devices: int) -> float:
-    """The part of a call that one of several chips does: matrices by rows or columns, attention by KV heads."""
+    """The part of a call that one of several chips does: matrices by rows or columns, attention by KV heads, its up-projections by heads."""
     if workload.op == "gemv":
         return 1 / devices
-    if workload.op in ("attention", "cache"):
+    if workload.op in ("attention", "cache", "heads"):
         # Heads are whole: the chip with the most of them is waited for.
-        heads = workload.axes()["kv_heads"]
+        heads = workload.axes()["heads" if workload.op == "heads" else "kv_heads"]
         return math.ceil(heads / devices) / heads
     return 1.0
 

@@ -26,9 +26,10 @@ _ATTENTION = (
     "rope",
     "cache_update",
     "cache_update_window",
-    "kv_up",
+    "key_up",
     "attention",
     "attention_window",
+    "value_up",
     "attention_out",
     "attention_post_norm",
 )

@@ -74,6 +74,8 @@ class Model:
         qk_norm: queries and keys are normed per head.
         post_norm: what attention and feed-forward give is normed too, before it is added (Gemma 2).
         qkv_bias: the projections to queries, keys and values add a bias. Biases are not counted as weights.
+        scale_dim: attention scores are divided by its square root; 0 for that of `head_dim`. Models say otherwise: T5 does
+            not divide, which is 1, and Jais divides by the width itself, which is its square.
         attention_sinks: each head has one more learned score in its softmax (gpt-oss).
         attention_softcap: scores are squashed to +-this by tanh; 0 for none (Gemma 2).
         logit_softcap: the LM head's logits likewise.
@@ -100,6 +102,7 @@ class Model:
     qk_norm: bool = False
     post_norm: bool = False
     qkv_bias: bool = False
+    scale_dim: int = 0
     attention_sinks: bool = False
     attention_softcap: float = 0.0
     logit_softcap: float = 0.0

@@ -20,6 +20,7 @@ from .rules import (
     nested,
     quotient,
     same,
+    square,
     starts,
     times,
     total,
@@ -97,6 +98,7 @@ _GEMMA2: Table = {
     "activation": "gelu",
     "tied": _TIED,
     "post_norm": True,
+    "scale_dim": key("query_pre_attn_scalar", otherwise=256),
     "attention_softcap": key("attn_logit_softcapping", otherwise=0.0),
     "logit_softcap": key("final_logit_softcapping", otherwise=0.0),
     "window": windows(key("sliding_window", otherwise=4096), all_but_each(2)),
@@ -131,6 +133,7 @@ _JAIS: Table = {
     **_GPT2,
     "gated": starts("swiglu", "activation_function", otherwise="gelu"),
     "position": key("position_embedding_type", otherwise="learned"),
+    "scale_dim": when(key("mup_scale_qk_dot_by_d", otherwise=False), square(_GPT2["head_dim"]), 0),
 }
 _OPT: Table = {
     **_LLAMA,
@@ -233,6 +236,7 @@ _T5: Table = {
     "activation": activation("feed_forward_proj", otherwise="relu"),
     "norm": "rmsnorm",
     "position": "relative",
+    "scale_dim": 1,
     "tied": _TIED,
 }
 

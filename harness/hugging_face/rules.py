@@ -58,6 +58,11 @@ def total(first: Rule, second: Rule) -> Rule:
     return lambda config: first(config) + second(config)
 
 
+def square(rule: Rule) -> Rule:
+    """The square of what a rule reads."""
+    return lambda config: rule(config) ** 2
+
+
 def quotient(dividend: Rule, divisor: Rule) -> Rule:
     """One rule divided by another, rounded down."""
     return lambda config: dividend(config) // divisor(config)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Float32
 
 from ..ffi import LANES, PAIR, Kernel, helper, kernel, lanes, unusable, vectors
 from ..op import implementation
@@ -33,14 +34,36 @@ AHEAD = 4096
 cached row that the CPU does not come to ask for the next ones in time by itself."""
 
 
-def _attend(queries: int) -> Kernel:
-    """Makes the kernel that takes so many queries of a group at a time, 1 or 4.
+@helper
+def _squashed(scores, cap):
+    """cap tanh(scores / cap), by exponentials of what is not positive."""
+    x = scores * vectors.filled(1 / cap, 1)
+    size = vectors.larger(x, vectors.filled(0, 1) - x)
+    up, down = vectors.exp(x - size), vectors.exp(vectors.filled(0, 1) - x - size)
+    return vectors.filled(cap, 1) * (up - down) / (up + down)
+
+
+@helper
+def _biased(scores, bias, index):
+    return scores + lanes.load(bias, index)
+
+
+@helper
+def _as_they_are(scores, _constant, _index=0):
+    return scores
+
+
+@cache
+def _attend(queries: int, *, capped: bool, biased: bool) -> Kernel:
+    """Makes the kernel that takes so many queries of a group at a time, 1 or 4. The others pay nothing for caps and biases.
 
     Lane `t * queries + q` of a vector of scores belongs to token t and query q.
     """
     tokens = LANES // queries
     room = queries * MOST_TOKENS
     pair = 2 * queries
+    squashed = _squashed if capped else _as_they_are
+    moved = _biased if biased else _as_they_are
 
     @helper
     def products(query, rows, keys, token, last):
@@ -62,13 +85,14 @@ def _attend(queries: int) -> Kernel:
     score_tile, score_tile_end = (_tile(tokens, function) for function in (products, last_products))
 
     @helper
-    def score(scores, query, rows, keys, first, count):
+    def score(scores, query, rows, keys, bias, softcap, first, count):
         """Fills a chunk's scores with e^(score - largest); returns their sum and the largest, per lane."""
         largest = vectors.filled(-math.inf, 1)
         for t in range(0, count, tokens):
             found = vectors.sums(score_tile(query, rows, keys, first + t, first + count - 1))
             if keys.shape[1] % PAIR:
                 found = found + vectors.sums(score_tile_end(query, rows, keys, first + t, first + count - 1))
+            found = moved(squashed(found, softcap), bias, (first + t) * queries)
             largest = vectors.larger(found, largest)
             lanes.store(scores, t * queries, found)
         largest = vectors.largest_of_every(largest, queries)
@@ -109,7 +133,7 @@ def _attend(queries: int) -> Kernel:
                     sums = vectors.add_products(sums, weights, part)
                 lanes.store_pairs(mixed, rows, column, sums)
 
-    def attend(start, stop, query, keys, values, total, largest, mixed, chunk):
+    def attend(start, stop, query, keys, values, bias, total, largest, mixed, chunk, softcap):
         scores = lanes.scratch(room)
         chunks = (keys.shape[1] + chunk - 1) // chunk
         for unit in range(start, stop):
@@ -117,12 +141,12 @@ def _attend(queries: int) -> Kernel:
             count = min(chunk, keys.shape[1] - first)
             for number in range(query.shape[1] // queries):
                 rows = lanes.rows_apart(number * queries, 0, query.shape[1], 1, queries)
-                sums, peaks = score(scores, query[head], rows, keys[head], first, count)
+                sums, peaks = score(scores, query[head], rows, keys[head], bias[head, number], softcap, first, count)
                 lanes.store(total[unit, number], 0, sums)
                 lanes.store(largest[unit, number], 0, peaks)
                 mix(mixed[unit], rows, scores, values[head], first, count)
 
-    attend.__name__ = f"attend_{queries}"
+    attend.__name__ = f"attend_{queries}{'_capped' * capped}{'_biased' * biased}"
     return kernel(attend)
 
 
@@ -143,9 +167,6 @@ def _tile(tokens: int, function: Callable[..., Any]) -> Callable[..., Any]:
     return tile
 
 
-_KERNELS = {queries: _attend(queries) for queries in (1, 4)}
-
-
 @helper
 def _add_scaled(out, row, weight, mixed, query):
     for column in range(0, out.shape[1], PAIR):
@@ -155,16 +176,16 @@ def _add_scaled(out, row, weight, mixed, query):
 
 
 @kernel
-def combine(start, stop, total, largest, mixed, values, out, queries):
-    """Brings together the chunks of the queries [start, stop)."""
+def combine(start, stop, total, largest, mixed, values, sinks, out, queries):
+    """Brings together the chunks of the queries [start, stop), each with its sink."""
     group = mixed.shape[1]
     chunks = mixed.shape[0] // values.shape[0]
     for row in range(start, stop):
         first, number, query = row // group * chunks, row % group // queries, row % queries
-        peak = -math.inf
+        peak = sinks[row]
         for unit in range(first, first + chunks):
             peak = max(peak, largest[unit, number, query])
-        sums = 0.0
+        sums = math.exp(sinks[row] - peak)
         for column in range(0, out.shape[1], PAIR):
             lanes.store_pairs(out, (row,), column, vectors.filled(0, 2))
         for unit in range(first, first + chunks):
@@ -191,6 +212,8 @@ def numba(
     query: Float[Array, "heads head_dim"],
     keys: Float[Array, "kv_heads context head_dim"],
     values: Float[Array, "kv_heads context value_dim"] | None = None,
+    sinks: Float32[Array, "heads"] | None = None,
+    **bias: Float32[Array, "heads ..."],
 ) -> Float[Array, "heads value_dim"]:
     """Keys and values are widened to float32 in registers; scores, powers and sums are float32."""
     heads, group = workload.kv_heads, workload.heads // workload.kv_heads
@@ -204,15 +227,20 @@ def numba(
     def shape(*extents: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(extents, jnp.float32)
 
-    partial = _KERNELS[queries](
+    partial = _attend(queries, capped=workload.softcap > 0, biased=bool(bias))(
         _in_load_order(query.astype(jnp.float32).reshape(heads, group, -1) * workload.scale, padded, keys.dtype),
         keys,
         cached,
+        _in_lane_order(workload.added(**bias), heads, padded, queries) if bias else jnp.zeros((heads, padded // queries, 1)),
         results=(shape(units, padded // queries, LANES), shape(units, padded // queries, LANES), shape(units, padded, width)),
         units=units,
         chunk=chunk,
+        softcap=float(workload.softcap),
     )
-    out = combine(*partial, cached, results=shape(heads * padded, width), units=heads * padded, queries=queries)
+    # A head without a sink has one of no weight.
+    sunk = jnp.full((heads, group), -jnp.inf, jnp.float32) if sinks is None else sinks.reshape(heads, group)
+    sunk = jnp.pad(sunk, ((0, 0), (0, padded - group))).ravel()
+    out = combine(*partial, cached, sunk, results=shape(heads * padded, width), units=heads * padded, queries=queries)
     out = out.reshape(heads, padded, width)[:, :group, : workload.value_dim]
     return out.reshape(workload.heads, workload.value_dim).astype(query.dtype)
 
@@ -234,3 +262,13 @@ def _in_load_order(
         return query
     pairs = query.reshape(*query.shape[:2], -1, LANES, 2)
     return pairs.swapaxes(-1, -2).reshape(query.shape)
+
+
+def _in_lane_order(
+    bias: Float32[Array, "heads context"], kv_heads: int, rows: int, queries: int
+) -> Float32[Array, "kv_heads tiles lanes"]:
+    """What is added to the scores, in the order in which a tile's scores are made, to be loaded past the last token."""
+    _, context = bias.shape
+    bias = bias.reshape(kv_heads, -1, context)
+    bias = jnp.pad(bias, ((0, 0), (0, rows - bias.shape[1]), (0, LANES)))
+    return bias.reshape(kv_heads, -1, queries, context + LANES).swapaxes(2, 3).reshape(kv_heads, rows // queries, -1)

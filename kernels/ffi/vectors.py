@@ -203,5 +203,6 @@ def _lane_by_lane(operation: str) -> Callable[..., Any]:
     return implement
 
 
-for _operator, _operation in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul")):
+_OPERATIONS = {operator.add: "fadd", operator.sub: "fsub", operator.mul: "fmul", operator.truediv: "fdiv"}
+for _operator, _operation in _OPERATIONS.items():
     overload(_operator)(_lane_by_lane(_operation))

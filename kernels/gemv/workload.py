@@ -92,8 +92,7 @@ def _attention_matrices(model: Model, layers: int) -> Iterator[tuple[str, int, i
         yield "qkv", query + 2 * model.kv_heads * model.head_dim, model.d_model, layers, layers
         yield "attention_out", model.d_model, query, layers, layers
         return
-    # Weight absorption (DeepSeek-V2, section 2.1.2): the up-projections of keys and values act on the query and
-    # on the attended latent, so the cache stays latent. Their matrices are read whole, once.
+    # The up-projections of keys and values are a matrix per head: see `HeadGemv`.
     latent = model.latent
     if latent.q_lora:
         yield "query_down", latent.q_lora, model.d_model, layers, layers
@@ -101,7 +100,6 @@ def _attention_matrices(model: Model, layers: int) -> Iterator[tuple[str, int, i
     else:
         yield "query", query, model.d_model, layers, layers
     yield "kv_down", latent.kv_lora + latent.qk_rope, model.d_model, layers, layers
-    yield "kv_up", model.heads * (latent.qk_nope + latent.v), latent.kv_lora, layers, layers
     yield "attention_out", model.d_model, model.heads * latent.v, layers, layers
 
 

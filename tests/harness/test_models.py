@@ -210,7 +210,7 @@ PUBLISHED_CONFIGS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "JAISLMHeadModel": (
         "jais-13b",
         {"activation_function": "swiglu", "n_embd": 5120, "n_head": 40, "n_inner": 13653, "n_layer": 40, "n_positions": 2048}
-        | {"position_embedding_type": "alibi"},
+        | {"position_embedding_type": "alibi", "mup_scale_qk_dot_by_d": True},
     ),
     "Llama4ForCausalLM": ("llama-4-maverick", LLAMA4_TEXT),
     "Llama4ForConditionalGeneration": ("llama-4-maverick", {"text_config": LLAMA4_TEXT, "tie_word_embeddings": False}),

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import jax
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,6 +64,25 @@ def test_a_latent_cache_is_one_head_whose_values_are_not_stored_again() -> None:
     assert latent.cost().reads == {"query": 294_912, "keys": 4_718_592}
     assert latent.cost().writes == {"out": 262_144}
     assert latent.scale == pytest.approx(192**-0.5)
+
+
+def test_a_cache_of_eight_bits_has_a_scale_per_token_and_head() -> None:
+    for name in ("int8", "fp8"):
+        assert replace(GROUPED, kv_format=name).cost().streamed_bytes == 2 * 8 * 8192 * (128 + 4)
+
+
+def test_what_is_learned_of_scores_is_a_few_numbers_per_head() -> None:
+    plain = GROUPED.cost()
+    for variant, operand, size, flops in (
+        ({"sinks": True}, "sinks", 4 * 32, 2 * 32),
+        ({"softcap": 50.0}, None, 0, 3 * 32 * 8192),
+        ({"bias": "alibi"}, "slopes", 4 * 32, 2 * 32 * 8192),
+        ({"bias": "relative"}, "table", 4 * 32 * 32, 32 * 8192),
+    ):
+        cost = replace(GROUPED, **variant).cost()
+        assert cost.reads == plain.reads | ({operand: size} if operand else {})
+        assert cost.flops == plain.flops + flops
+        assert cost.streamed_bytes == plain.streamed_bytes
 
 
 @pytest.mark.parametrize(("context", "seen"), [(100, 100), (4096, 4096), (32768, 4096)])
@@ -139,7 +159,7 @@ def test_bytes_are_conserved(workload) -> None:
     assert cost.streamed == {name for name, tensor in operands.items() if tensor.role in ("weight", "kv")}
     # What is declared is what arrays of these formats take in memory.
     for name, packed in draw(workload, 0).items():
-        assert packed.nbytes == operands[name].nbytes, name
+        assert sum(part.nbytes for part in jax.tree.leaves(packed)) == operands[name].nbytes, name
 
 
 @pytest.mark.parametrize("workload", EXAMPLES, ids=lambda workload: workload.label)
