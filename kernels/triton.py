@@ -56,12 +56,12 @@ def unreadable(workload: Workload) -> str | None:
     return None
 
 
-def call(kernel: Callable[..., None], *operands: Array, grid: tuple[int, ...], results: Any, warps: int, stages: int) -> Any:
+def call(kernel: Callable[..., None], *operands: Any, grid: tuple[int, ...], results: Any, warps: int, stages: int) -> Any:
     """Runs `kernel(*operands, *results)`, all references to whole arrays, once for each point of the grid.
 
     Args:
         kernel: its body.
-        operands: arrays that it reads.
+        operands: arrays that it reads, and lists of them.
         grid: how many programs there are along up to three axes; the first is the fastest.
         results: `jax.ShapeDtypeStruct` of each array that it writes, as one or as a tuple.
         warps: groups of 32 threads per program.

@@ -19,6 +19,13 @@ def _refuses(workload: Attention) -> str | None:
     formats, width = (workload.kv_format, workload.activation_format), workload.head_dim
     if formats != ("bf16", "bf16"):
         return f"kv_format and activation_format must both be bf16; got {formats[0]} and {formats[1]}"
+    variant = [
+        *(["softcap"] if workload.softcap else []),
+        *(["sinks"] if workload.sinks else []),
+        *filter(None, [workload.bias]),
+    ]
+    if variant:
+        return f"scores must be plain; got {', '.join(variant)}"
     if workload.shared_values or workload.value_dim != width:
         return "values must be stored, as wide as the keys"
     if width % 8 or width > _WIDEST:

@@ -33,6 +33,7 @@ PROGRAMS = 264
 """Programs that there should be at the least: two on each of an H100's 132 multiprocessors."""
 TILE_BYTES = 32768
 """Keys that a program holds at a time."""
+_LOG2_E = math.log2(math.e)
 LEAST_TOKENS, MOST_TOKENS = 16, 128
 LEAST_QUERIES, MOST_QUERIES = 16, 64
 MIXED_ELEMENTS = 8192
@@ -74,6 +75,11 @@ def spans(width: int) -> tuple[tuple[int, int], ...]:
     return tuple(found)
 
 
+def _multiplied_as(cached: Any) -> Any:
+    """What matrix units are given of a cache: bfloat16 holds each number of 8 bits, and float16 only fits float32."""
+    return jnp.bfloat16 if cached == jnp.bfloat16 or cached.itemsize == 1 else jnp.float32
+
+
 def _columns(cache: Any, head: Any, first: Any, tokens: int, context: int | None, span: tuple[int, int]) -> Array:
     """Some columns of a tile of cached rows; zeros beyond the context and beyond the width."""
     start, extent = span
@@ -84,7 +90,7 @@ def _columns(cache: Any, head: Any, first: Any, tokens: int, context: int | None
         triton.inside(first, shape, 0, context),
         triton.inside(start, shape, 1, width if start + extent > width else None),
     )
-    return tile if tile.dtype == jnp.float32 else tile.astype(jnp.bfloat16)
+    return tile.astype(_multiplied_as(cache.dtype))
 
 
 def _dot(parts: list[Array], right: Array) -> Float32[Array, "rows columns"]:
@@ -103,38 +109,52 @@ def _parts(weights: Float32[Array, "rows tokens"], dtype: Any) -> list[Array]:
     return [high.astype(dtype), (weights - high).astype(dtype)]
 
 
-def _body(workload: Attention, cut: Chunking, query: Any, keys: Any, values: Any, *rest: Any) -> None:
+def _body(
+    workload: Attention,
+    cut: Chunking,
+    query: Any,
+    cached: Any,
+    scales: Any,
+    bias: Any,
+    mixed_out: Any,
+    peak_out: Any,
+    total_out: Any,
+) -> None:
     """One program: some queries of one cached head, over one chunk of the context."""
-    *scales, mixed_out, peak_out, total_out = rest
-    blocks = query.shape[1] // workload.kv_heads
     unit, chunk = pl.program_id(0), pl.program_id(1)
-    head = unit // blocks
+    head = unit // (query.shape[1] // workload.kv_heads)
     in_keys, in_values = spans(workload.head_dim), spans(workload.value_dim)
     context = workload.context if workload.context % (cut.tokens * cut.steps) else None
     queries = [[query[part, unit, :, start : start + extent] for part in range(query.shape[0])] for start, extent in in_keys]
 
-    def scale(of: Any, first: Any) -> Float32[Array, "1 tokens"]:
-        tokens = pl.ds(first, cut.tokens)
-        return triton.load(of.at[head, tokens], triton.inside(first, (cut.tokens,), 0, context))[None]
-
     def step(index: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
         peak, total, *mixed = state
         first = (chunk * cut.steps + index) * cut.tokens
-        tile = partial(_columns, head=head, first=first, tokens=cut.tokens, context=context)
-        scores = sum(_dot(parts, tile(keys, span=span).T) for parts, span in zip(queries, in_keys, strict=True))
+        tokens, inside = pl.ds(first, cut.tokens), triton.inside(first, (cut.queries, cut.tokens), 1, context)
+
+        def tiles(of: Any, widths: tuple[tuple[int, int], ...]) -> list[Array]:
+            return [_columns(of, head, first, cut.tokens, context, span) for span in widths]
+
+        def scale(of: Any) -> Float32[Array, "1 tokens"]:
+            return triton.load(of.at[head, tokens], triton.inside(first, (cut.tokens,), 0, context))[None]
+
+        scores = sum(_dot(parts, tile.T) for parts, tile in zip(queries, tiles(cached[0], in_keys), strict=True))
         if scales:
-            scores *= scale(scales[0], first)
-        inside = triton.inside(first, (cut.queries, cut.tokens), 1, context)
+            scores *= scale(scales[0])
+        if workload.softcap:
+            scores = jnp.tanh(scores) * (workload.softcap * _LOG2_E)
+        if bias is not None:
+            scores += triton.load(bias.at[unit, :, tokens], inside)
         if inside is not None:
             scores = jnp.where(inside, scores, -jnp.inf)
         highest = jnp.maximum(peak, scores.max(1))
         weights, faded = jnp.exp2(scores - highest[:, None]), jnp.exp2(peak - highest)
         total = total * faded + weights.sum(1)
         if scales:
-            weights *= scale(scales[-1], first)
-        tiles = [tile(values, span=span) for span in in_values]
-        parts = _parts(weights, tiles[0].dtype)
-        return highest, total, *(old * faded[:, None] + _dot(parts, new) for old, new in zip(mixed, tiles, strict=True))
+            weights *= scale(scales[1])
+        parts = _parts(weights, _multiplied_as(cached[1].dtype))
+        products = [_dot(parts, tile) for tile in tiles(cached[1], in_values)]
+        return highest, total, *(old * faded[:, None] + new for old, new in zip(mixed, products, strict=True))
 
     # A chunk's first token is inside the context, so the highest score is finite from the first step on.
     empty = [jnp.zeros((cut.queries, extent), jnp.float32) for _, extent in in_values]
@@ -154,38 +174,52 @@ def _refuses(workload: Attention) -> str | None:
 
 @implementation(backends=("gpu",), priority=-1, refuses=_refuses, missing=triton.unusable)
 def flash_decode(
-    workload: Attention, *, query: Float[Array, "heads head_dim"], keys: Any, values: Any = None
+    workload: Attention,
+    *,
+    query: Float[Array, "heads head_dim"],
+    keys: Any,
+    values: Any = None,
+    sinks: Float32[Array, "heads"] | None = None,
+    **bias: Float32[Array, "heads ..."],
 ) -> Float[Array, "heads value_dim"]:
     """Keys and values are read once, as they are packed; a scale of a row multiplies its score, or its weight.
 
     Not measured on a GPU yet, and so not the default where XLA computes the format.
     """
-    shared = keys if values is None else values
-    cached = [packed["values"] if isinstance(packed, dict) else packed for packed in (keys, shared)]
-    scales = [packed["scales"][..., 0] for packed in (keys, shared) if isinstance(packed, dict)]
-    heads, group, width = workload.kv_heads, workload.heads // workload.kv_heads, sum(spans(workload.head_dim)[-1])
+    stored = [keys, keys if values is None else values]
+    cached = [packed["values"] if isinstance(packed, dict) else packed for packed in stored]
     cut = chunking(workload, cached[0].dtype.itemsize)
+    group = workload.heads // workload.kv_heads
     blocks = pl.cdiv(group, cut.queries)
-    # Scores are powers of two in the kernel, where these are an instruction.
-    scaled = query.astype(jnp.float32).reshape(heads, group, -1) * (workload.scale * math.log2(math.e))
-    padding = ((0, 0), (0, blocks * cut.queries - group), (0, width - workload.head_dim))
-    padded = jnp.pad(scaled, padding).reshape(heads * blocks, cut.queries, width)
-    chunks = pl.cdiv(workload.context, cut.tokens * cut.steps)
+    units, chunks = workload.kv_heads * blocks, pl.cdiv(workload.context, cut.tokens * cut.steps)
+
+    def by_unit(per_head: Float[Array, "heads columns"], width: int) -> Float32[Array, "units queries width"]:
+        grouped = per_head.astype(jnp.float32).reshape(workload.kv_heads, group, -1)
+        padding = ((0, 0), (0, blocks * cut.queries - group), (0, width - per_head.shape[1]))
+        return jnp.pad(grouped, padding).reshape(units, cut.queries, width)
 
     def result(*axes: int) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((chunks, heads * blocks, cut.queries, *axes), jnp.float32)
+        return jax.ShapeDtypeStruct((chunks, units, cut.queries, *axes), jnp.float32)
 
+    # Scores are exponents of two, a power that a GPU has an instruction for; what is capped becomes one after the cap.
+    scale = workload.scale * (1 / workload.softcap if workload.softcap else _LOG2_E)
+    scaled = by_unit(query.astype(jnp.float32) * scale, sum(spans(workload.head_dim)[-1]))
     mixed, peak, total = triton.call(
         partial(_body, workload, cut),
-        jnp.stack((padded,) if cached[0].dtype == jnp.float32 else thirds(padded)),
-        *cached,
-        *scales,
-        grid=(heads * blocks, chunks),
+        jnp.stack((scaled,) if _multiplied_as(cached[0].dtype) == jnp.float32 else thirds(scaled)),
+        cached,
+        [packed["scales"][..., 0] for packed in stored if isinstance(packed, dict)],
+        by_unit(workload.added(**bias) * _LOG2_E, workload.context) if bias else None,
+        grid=(units, chunks),
         results=(result(sum(spans(workload.value_dim)[-1])), result(), result()),
         warps=WARPS,
         stages=STAGES,
     )
-    share = jnp.exp2(peak - peak.max(0))
-    out = (mixed * share[..., None]).sum(0) / (total * share).sum(0)[..., None]
-    out = out.reshape(heads, -1, out.shape[-1])[:, :group, : workload.value_dim]
+    highest = peak.max(0)
+    share = jnp.exp2(peak - highest)
+    total = (total * share).sum(0)
+    if sinks is not None:
+        total += jnp.exp2(by_unit(sinks[:, None] * _LOG2_E, 1)[..., 0] - highest)
+    out = (mixed * share[..., None]).sum(0) / total[..., None]
+    out = out.reshape(workload.kv_heads, -1, out.shape[-1])[:, :group, : workload.value_dim]
     return out.reshape(workload.heads, workload.value_dim).astype(query.dtype)

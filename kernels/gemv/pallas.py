@@ -30,8 +30,8 @@ ROW_BYTES = 2048
 """Of one row of them: 16 bytes, the widest load, for each of 128 threads."""
 WARPS = 4
 STAGES = 2
-BLOCK = 32
-"""Elements of a 4-bit format that share a scale: their low nibbles are elements 0 to 15, their high nibbles 16 to 31."""
+_NIBBLES = 32
+"""Elements whose nibbles lie together."""
 
 
 @dataclass(frozen=True)
@@ -79,78 +79,122 @@ def _plain_products(tile: _Tile, x: Any, values: Any) -> Float32[Array, "rows co
     return weight.astype(jnp.float32) * factors.astype(jnp.float32)[None]
 
 
-def _nibble_products(decode: _Decode, tile: _Tile, x: Any, values: Any, scales: Any) -> Float32[Array, "rows blocks half"]:
-    """Products of weights that lie two in a byte.
+def _grouped_products(scheme: _Scheme, tile: _Tile, x: Any, values: Any, scales: Any) -> Float32[Array, "rows groups runs run"]:
+    """Products of weights that share a scale with their neighbours in the row.
 
-    Bytes are (n, k / 32, 16) and x is (k / 32, 2, 16), so that both nibbles of a byte meet their factors in the thread
-    that loaded it.
+    With nibbles, both halves of a byte meet their factors in the thread that loaded it: see `_Scheme.arranged`.
     """
-    shape = (tile.cut.rows, tile.cut.columns // BLOCK, BLOCK // 2)
-    first, limit = tile.column // BLOCK, None if tile.k is None else tile.k // BLOCK
-    rows, blocks = pl.ds(tile.row, shape[0]), pl.ds(first, shape[1])
+    shape = (tile.cut.rows, tile.cut.columns // scheme.group, *values.shape[2:])
+    first, limit = tile.column // scheme.group, None if tile.k is None else tile.k // scheme.group
+    rows, groups = pl.ds(tile.row, shape[0]), pl.ds(first, shape[1])
 
     def inside(axes: int) -> tuple[Any, Any]:
         return triton.inside(tile.row, shape[:axes], 0, tile.n), triton.inside(first, shape[:axes], 1, limit)
 
-    packed = triton.load(values.at[rows, blocks, :], *inside(3)).astype(jnp.int32)
+    packed = triton.load(values.at[rows, groups, :, :], *inside(4))
     products = jnp.zeros(shape, jnp.float32)
-    for half, nibbles in enumerate((packed & 0xF, packed >> 4)):
-        factors = triton.load(x.at[blocks, jnp.int32(half), :], triton.inside(first, shape[1:], 0, limit))
-        products += decode.nibbles(nibbles) * factors.astype(jnp.float32)[None]
-    return products * decode.scales(triton.load(scales.at[rows, blocks], *inside(2)))[:, :, None]
+    for half, weights in enumerate(scheme.weights(packed)):
+        factors = triton.load(x.at[groups, :, jnp.int32(half), :], triton.inside(first, shape[1:], 0, limit))
+        products += weights * factors.astype(jnp.float32)[None]
+    if scheme.band == 1:
+        scale = triton.load(scales.at[rows, groups], *inside(2))
+    else:
+        # A tile's rows lie in one band, since both are powers of two.
+        scale = triton.load(scales.at[tile.row // scheme.band, groups], triton.inside(first, shape[1:2], 0, limit))[None]
+    return products * scheme.scales(scale)[:, :, None, None]
 
 
-def _fp4(nibbles: Int32[Array, "*axes"]) -> Float32[Array, "*axes"]:
-    """E2M1 of the OCP microscaling formats 1.0: twice a magnitude is a whole number, 0 1 2 3 4 6 8 12."""
-    exponent, low = (nibbles >> 1) & 3, nibbles & 1
+def _integers(codes: Int32[Array, "*axes"]) -> Float32[Array, "*axes"]:
+    return (codes - 8).astype(jnp.float32)
+
+
+def _fp4(codes: Int32[Array, "*axes"]) -> Float32[Array, "*axes"]:
+    """E2M1 of the OCP Microscaling Formats specification 1.0: twice a magnitude is a whole number, 0 1 2 3 4 6 8 or 12."""
+    exponent, low = (codes >> 1) & 3, codes & 1
     doubled = jnp.where(exponent == 0, low, (2 + low) << jnp.maximum(exponent - 1, 0))
-    return jnp.where(nibbles >= 8, -0.5, 0.5) * doubled.astype(jnp.float32)
+    return jnp.where(codes >= 8, -0.5, 0.5) * doubled.astype(jnp.float32)
 
 
-def _power(scales: UInt8[Array, "*axes"]) -> Float32[Array, "*axes"]:
-    """E8M0 of the same: the exponent field of a float32."""
-    return lax.bitcast_convert_type(scales.astype(jnp.int32) << 23, jnp.float32)
+def _powers_of_two(scales: UInt8[Array, "*axes"]) -> Float32[Array, "*axes"]:
+    """E8M0 of the same, from 2^-126 on: the exponent field of a float32."""
+    powers = lax.bitcast_convert_type(scales.astype(jnp.int32) << 23, jnp.float32)
+    return jnp.where(scales == 255, jnp.nan, powers)
+
+
+def _as_float32(scales: Float[Array, "*axes"]) -> Float32[Array, "*axes"]:
+    return scales.astype(jnp.float32)
 
 
 @dataclass(frozen=True)
-class _Decode:
-    """What nibbles and scales of a 4-bit format stand for."""
+class _Scheme:
+    """A format whose scales belong to parts of rows.
 
-    nibbles: Callable[[Int32[Array, "*axes"]], Float32[Array, "*axes"]]
+    Attributes:
+        group: elements of a row that share a scale.
+        scales: what stored scales stand for.
+        codes: what nibbles stand for; None where each weight is a number of its own.
+        band: consecutive rows that share scales, a power of two.
+
+    """
+
+    group: int
     scales: Callable[[Any], Float32[Array, "*axes"]]
+    codes: Callable[[Int32[Array, "*axes"]], Float32[Array, "*axes"]] | None = None
+    band: int = 1
+
+    def weights(self, packed: Any) -> list[Float32[Array, "*axes"]]:
+        """The weights that a tile holds, without their scale: all of them, or those in each half of the bytes."""
+        if self.codes is None:
+            return [packed.astype(jnp.float32)]
+        halves = packed.astype(jnp.int32)
+        return [self.codes(halves & 0xF), self.codes(halves >> 4)]
+
+    def arranged(self, values: Any, x: Any) -> tuple[Any, Any]:
+        """Weights as (n, groups, runs, run), and the factors that they meet as (groups, runs, halves, run).
+
+        Of 32 elements, the low nibbles of 16 bytes are the first 16, and the high nibbles are the others.
+        """
+        run, halves = (self.group, 1) if self.codes is None else (_NIBBLES // 2, 2)
+        runs = self.group // (run * halves)
+        groups = x.shape[0] // self.group
+        return values.reshape(values.shape[0], groups, runs, run), x.reshape(groups, runs, halves, run)
 
 
-_DECODES = {
-    "int4": _Decode(lambda nibbles: (nibbles - 8).astype(jnp.float32), lambda scales: scales.astype(jnp.float32)),
-    "mxfp4": _Decode(_fp4, _power),
+_SCHEMES = {
+    "int4": _Scheme(32, _as_float32, _integers),
+    "int4_g128": _Scheme(128, _as_float32, _integers),
+    "mxfp4": _Scheme(32, _powers_of_two, _fp4),
+    "fp8_block": _Scheme(128, _as_float32, band=128),
 }
 
 
-def _body(products: Callable[..., Any], cut: Tiling, n: int, k: int, per_row: bool, x: Any, *parts: Any) -> None:
+def _body(
+    products: Callable[..., Any], cut: Tiling, n: int, k: int, x: Any, parts: list[Any], row_scales: list[Any], y: Any
+) -> None:
     """One program: the sums of its rows over its part of the columns."""
-    *parts, y = parts
     steps = pl.cdiv(pl.cdiv(k, cut.columns), cut.splits)
     row, split = pl.program_id(0) * cut.rows, pl.program_id(1)
     beyond = steps * cut.splits * cut.columns != k
-    weights = parts[:1] if per_row else parts
+    limit = n if n % cut.rows else None
 
     def tile(step: Any) -> Any:
         column = (split * steps + step) * cut.columns
-        return products(_Tile(row, column, cut, n if n % cut.rows else None, k if beyond else None), x, *weights)
+        return products(_Tile(row, column, cut, limit, k if beyond else None), x, *parts)
 
     totals = lax.fori_loop(1, steps, lambda step, totals: totals + tile(step), tile(0))
     while totals.ndim > 1:
         totals = totals.sum(-1)
-    rows, inside = pl.ds(row, cut.rows), triton.inside(row, (cut.rows,), 0, n if n % cut.rows else None)
-    if per_row:
-        totals *= triton.load(parts[1].at[rows], inside)
+    rows, inside = pl.ds(row, cut.rows), triton.inside(row, (cut.rows,), 0, limit)
+    for scale in row_scales:
+        totals *= triton.load(scale.at[rows], inside)
     triton.store(y.at[split, rows], totals.astype(y.dtype), inside)
 
 
 def _refuses(workload: Gemv) -> str | None:
-    if isinstance(format_named(workload.weight_format), Plain | PerRow) or workload.weight_format in _DECODES:
+    name = workload.weight_format
+    if name in _SCHEMES or isinstance(format_named(name), Plain | PerRow):
         return triton.unreadable(workload)
-    return f"weight_format must have one number per element or nibbles in blocks of {BLOCK}; got {workload.weight_format}"
+    return f"weight_format must be one number per element, or one of {', '.join(_SCHEMES)}; got {name}"
 
 
 @implementation(backends=("gpu",), priority=-1, refuses=_refuses, missing=triton.unusable)
@@ -159,22 +203,20 @@ def row_blocks(workload: Gemv, *, weight: Any, x: Float[Array, "k"]) -> Float[Ar
 
     Not measured on a GPU yet, and so not the default where XLA computes the format.
     """
-    n, k, name = workload.n, workload.k, workload.weight_format
-    if not isinstance(weight, dict):
-        weight = {"values": weight}
-    values, scales = weight["values"], [weight["scales"]] if "scales" in weight else []
-    if name in _DECODES:
-        products, per_row = partial(_nibble_products, _DECODES[name]), False
-        values, factors = values.reshape(n, k // BLOCK, BLOCK // 2), x.reshape(k // BLOCK, 2, BLOCK // 2)
+    n, k, scheme = workload.n, workload.k, _SCHEMES.get(workload.weight_format)
+    parts = [weight["values"], weight["scales"]] if isinstance(weight, dict) else [weight]
+    cut = tiling(n, k, 8 * parts[0].nbytes / (n * k))
+    row_scales: list[Any] = []
+    if scheme is not None:
+        products, (parts[0], factors) = partial(_grouped_products, scheme), scheme.arranged(parts[0], x)
     else:
-        products, per_row, factors = _plain_products, bool(scales), x
-        scales = [scale.reshape(n) for scale in scales]
-    cut = tiling(n, k, 8 * values.size * values.dtype.itemsize / (n * k))
+        products, factors = _plain_products, x
+        parts, row_scales = parts[:1], [scales.reshape(n) for scales in parts[1:]]
     y = triton.call(
-        partial(_body, products, cut, n, k, per_row),
+        partial(_body, products, cut, n, k),
         factors,
-        values,
-        *scales,
+        parts,
+        row_scales,
         grid=(pl.cdiv(n, cut.rows), cut.splits),
         results=jax.ShapeDtypeStruct((cut.splits, n), x.dtype if cut.splits == 1 else jnp.float32),
         warps=WARPS,
