@@ -6,6 +6,7 @@ From 0.12 on JAX calls this way into Triton deprecated; it works in every JAX th
 
 from __future__ import annotations
 
+import importlib
 import operator
 import re
 from collections.abc import Callable
@@ -19,11 +20,16 @@ from jaxtyping import Array, Bool
 
 from .op import Workload
 
-try:
-    from jax.experimental import pallas as pl
-    from jax.experimental.pallas import triton as backend
-except ImportError:  # `unusable` says so, and no kernel is ever called
-    pl, backend = None, None
+
+def _imported(name: str) -> Any:
+    """A module, or None where this JAX lacks it: `unusable` says so, and no kernel is ever called."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+pl, backend = _imported("jax.experimental.pallas"), _imported("jax.experimental.pallas.triton")
 
 _LEAST_CAPABILITY = 8.0
 _FP8_CAPABILITY = 8.9
@@ -32,15 +38,19 @@ _MOST_ELEMENTS = 2**31
 
 def unusable() -> str | None:
     """What this machine lacks to run a Pallas kernel, or None."""
-    if pl is None:
+    if pl is None or backend is None:
         return "jax.experimental.pallas and its Triton backend cannot be imported"
     return needs_capability(_LEAST_CAPABILITY, "Triton's kernels")
 
 
+def gpu_version() -> str:
+    """The compute capability of an NVIDIA GPU, such as 9.0, the name of an AMD GPU's architecture, such as gfx942, or nothing."""
+    return str(getattr(jax.devices()[0], "compute_capability", ""))
+
+
 def needs_capability(least: float, what: str) -> str | None:
     """Why `what` cannot run here, or None: the GPU's compute capability is known and is below `least`."""
-    version = str(getattr(jax.devices()[0], "compute_capability", ""))
-    # An AMD GPU gives a name, such as gfx942.
+    version = gpu_version()
     if re.fullmatch(r"\d+\.\d+", version) and float(version) < least:
         return f"{what} need a GPU of compute capability {least} or above; this one has {version}"
     return None
@@ -51,7 +61,7 @@ def unreadable(workload: Workload) -> str | None:
     for name, tensor in workload.operands().items():
         if tensor.elements > _MOST_ELEMENTS:
             return f"{name} has {tensor.elements} elements; the kernel's offsets reach {_MOST_ELEMENTS}"
-        if tensor.format == "fp8" and (lacking := needs_capability(_FP8_CAPABILITY, "conversions from fp8")):
+        if tensor.format in ("fp8", "fp8_block") and (lacking := needs_capability(_FP8_CAPABILITY, "conversions from fp8")):
             return lacking
     return None
 

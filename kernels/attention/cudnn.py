@@ -4,7 +4,7 @@ import jax
 from jaxtyping import Array, Float
 
 from ..op import implementation
-from ..triton import needs_capability
+from ..triton import gpu_version, needs_capability
 from .workload import Attention
 
 _CAPABILITY, _CAPABILITY_OF_WIDE_HEADS = 8.0, 9.0
@@ -12,6 +12,8 @@ _WIDEST, _WIDE = 256, 128
 
 
 def _missing() -> str | None:
+    if gpu_version().startswith("gfx"):
+        return f"cuDNN runs on NVIDIA's GPUs only; this one is {gpu_version()}"
     return needs_capability(_CAPABILITY, "cuDNN's attention kernels")
 
 

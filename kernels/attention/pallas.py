@@ -4,16 +4,19 @@ Each chunk gives a query its largest score, the sum of 2^(score - largest), and 
 the chunks of a head are then combined, as in flash decoding (arXiv:2311.01282). Block sizes were not measured on a GPU yet.
 
 A matrix unit multiplies at least 16 rows, so queries of a group are padded to 16. That costs tensor operations, of which
-a step that waits for memory has plenty; the other way, products in float32 outside the matrix units, grows with
-the group, and would take half of an H100's rate at 8 queries per cached head. Matrix units see no float32: a query is
-the sum of three bfloat16, and a weight is the sum of two, which is 2^-17 off at the most.
+a step that waits for memory has plenty. The other way, products in float32 outside the matrix units, grows with the
+group: at 8 queries per cached head the products alone would take 40 % of an H100's float32 rate (67 TFLOP/s) to keep up
+with its memory (3.35 TB/s). Matrix units see no float32: a query is the sum of three bfloat16, and a weight is the sum
+of two, which is 2^-16 off at the most.
 """
 
 from __future__ import annotations
 
 import math
+import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import jax
@@ -31,15 +34,15 @@ from .workload import Attention
 
 PROGRAMS = 264
 """Programs that there should be at the least: two on each of an H100's 132 multiprocessors."""
-TILE_BYTES = 32768
-"""Keys that a program holds at a time."""
-_LOG2_E = math.log2(math.e)
+TILE_BYTES = 16384
+"""Keys that a program holds at a time; with as many values, and the next ones on their way, they fit every GPU's shared memory."""
 LEAST_TOKENS, MOST_TOKENS = 16, 128
 LEAST_QUERIES, MOST_QUERIES = 16, 64
 MIXED_ELEMENTS = 8192
 """Sums of values that a program holds: 64 registers of each of 128 threads."""
 WARPS = 4
 STAGES = 2
+_LOG2_E = math.log2(math.e)
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def chunking(workload: Attention, itemsize: int) -> Chunking:
 
 
 def spans(width: int) -> tuple[tuple[int, int], ...]:
-    """A width as (start, extent) of powers of two of at least 16, widest first: 576 is 512 and 64, so that nothing is padded."""
+    """A width as (start, extent) of powers of two of at least 16, widest first: 576 is 512 and 64, and nothing is padded."""
     rounded, start, found = -(-width // 16) * 16, 0, []
     while start < rounded:
         extent = 1 << ((rounded - start).bit_length() - 1)
@@ -93,10 +96,14 @@ def _columns(cache: Any, head: Any, first: Any, tokens: int, context: int | None
     return tile.astype(_multiplied_as(cache.dtype))
 
 
+def _sum(terms: Iterable[Array]) -> Array:
+    return reduce(operator.add, terms)
+
+
 def _dot(parts: list[Array], right: Array) -> Float32[Array, "rows columns"]:
     """The sum of the parts, times a matrix of their dtype."""
     exact = lax.Precision.HIGHEST if right.dtype == jnp.float32 else None
-    return sum(jnp.dot(part, right, precision=exact, preferred_element_type=jnp.float32) for part in parts)
+    return _sum(jnp.dot(part, right, precision=exact, preferred_element_type=jnp.float32) for part in parts)
 
 
 def _parts(weights: Float32[Array, "rows tokens"], dtype: Any) -> list[Array]:
@@ -138,7 +145,7 @@ def _body(
         def scale(of: Any) -> Float32[Array, "1 tokens"]:
             return triton.load(of.at[head, tokens], triton.inside(first, (cut.tokens,), 0, context))[None]
 
-        scores = sum(_dot(parts, tile.T) for parts, tile in zip(queries, tiles(cached[0], in_keys), strict=True))
+        scores = _sum(_dot(parts, tile.T) for parts, tile in zip(queries, tiles(cached[0], in_keys), strict=True))
         if scales:
             scores *= scale(scales[0])
         if workload.softcap:

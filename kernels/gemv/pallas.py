@@ -43,13 +43,13 @@ class Tiling:
     splits: int
 
 
-def tiling(n: int, k: int, bits: float) -> Tiling:
-    """The tile of a matrix of n rows of k weights, of so many bits each.
+def tiling(n: int, k: int, bits: float, most_rows: int = TILE_BYTES) -> Tiling:
+    """The tile of a matrix of n rows of k weights, of so many bits each, of a power of two rows at the most.
 
     Rows are few enough that there are `PROGRAMS` programs; where single rows are still too few, they are split.
     """
     columns = min(triton.power_of_two(k), int(ROW_BYTES * 8 // bits))
-    rows = max(1, int(TILE_BYTES * 8 // bits) // columns)
+    rows = min(most_rows, max(1, int(TILE_BYTES * 8 // bits) // columns))
     while rows > 1 and -(-n // rows) < PROGRAMS:
         rows //= 2
     splits = 1
@@ -99,7 +99,6 @@ def _grouped_products(scheme: _Scheme, tile: _Tile, x: Any, values: Any, scales:
     if scheme.band == 1:
         scale = triton.load(scales.at[rows, groups], *inside(2))
     else:
-        # A tile's rows lie in one band, since both are powers of two.
         scale = triton.load(scales.at[tile.row // scheme.band, groups], triton.inside(first, shape[1:2], 0, limit))[None]
     return products * scheme.scales(scale)[:, :, None, None]
 
@@ -205,7 +204,9 @@ def row_blocks(workload: Gemv, *, weight: Any, x: Float[Array, "k"]) -> Float[Ar
     """
     n, k, scheme = workload.n, workload.k, _SCHEMES.get(workload.weight_format)
     parts = [weight["values"], weight["scales"]] if isinstance(weight, dict) else [weight]
-    cut = tiling(n, k, 8 * parts[0].nbytes / (n * k))
+    # A tile lies within the rows that share scales, where rows do.
+    most_rows = scheme.band if scheme is not None and scheme.band > 1 else TILE_BYTES
+    cut = tiling(n, k, 8 * parts[0].nbytes / (n * k), most_rows)
     row_scales: list[Any] = []
     if scheme is not None:
         products, (parts[0], factors) = partial(_grouped_products, scheme), scheme.arranged(parts[0], x)
