@@ -44,7 +44,7 @@ def unusable() -> str | None:
 
 
 def gpu_version() -> str:
-    """The compute capability of an NVIDIA GPU, such as 9.0, the name of an AMD GPU's architecture, such as gfx942, or nothing."""
+    """The compute capability of an NVIDIA GPU, such as 9.0; the architecture of an AMD GPU, such as gfx942; or nothing."""
     return str(getattr(jax.devices()[0], "compute_capability", ""))
 
 

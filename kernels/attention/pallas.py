@@ -35,7 +35,7 @@ from .workload import Attention
 PROGRAMS = 264
 """Programs that there should be at the least: two on each of an H100's 132 multiprocessors."""
 TILE_BYTES = 16384
-"""Keys that a program holds at a time; with as many values, and the next ones on their way, they fit every GPU's shared memory."""
+"""Keys that a program holds at a time. With as many values, and the next ones on their way, that fits in shared memory."""
 LEAST_TOKENS, MOST_TOKENS = 16, 128
 LEAST_QUERIES, MOST_QUERIES = 16, 64
 MIXED_ELEMENTS = 8192
