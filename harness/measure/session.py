@@ -266,7 +266,7 @@ def _ready(workload: Workload, one: Implementation, machine: Machine, residency:
     if needed > POOL_SHARE * machine.free_bytes:
         room = f"{POOL_SHARE:.0%} of the {machine.free_bytes / 1e9:.1f} GB that are free"
         return Result(workload, one.name, "refused", f"its operands take {needed / 1e9:.1f} GB, more than {room}")
-    result = _proven(_stand_in(workload, machine.cache_bytes), one, machine, residency, seed)
+    result = _proven(_stand_in(workload, machine.cache_bytes, residency), one, machine, residency, seed)
     if result.kernel is not None and result.workload != workload:
         result = replace(result, kernel=replace(result.kernel, method=f"{result.kernel.method} of {result.workload.label}"))
     return replace(result, workload=workload)
@@ -325,8 +325,9 @@ def _too_far(wrong: float, limit: float) -> str:
     return f"its error of {wrong:.2g} against the float64 reference exceeds {limit:.2g}"
 
 
-def _stand_in(workload: Workload, cache_bytes: float) -> Workload:
-    return workload.stand_in(CACHE_MULTIPLE * cache_bytes)
+def _stand_in(workload: Workload, cache_bytes: float, residency: Residency) -> Workload:
+    """What is measured in a workload's place. Where operands may be in cache, a call need keep no others."""
+    return workload.stand_in(CACHE_MULTIPLE * cache_bytes if residency == "cold" else 0)
 
 
 def _words(error: Exception) -> str:
@@ -352,6 +353,6 @@ def _batches(
 
 def pool_bytes(workload: Workload, cache_bytes: float) -> float:
     """Bytes that a workload's rotated operands take."""
-    operands = _stand_in(workload, cache_bytes).operands()
+    operands = _stand_in(workload, cache_bytes, "cold").operands()
     streamed = sum(tensor.nbytes for tensor in operands.values() if tensor.role in ("weight", "kv"))
     return streamed * max(1, math.ceil(CACHE_MULTIPLE * cache_bytes / max(1.0, streamed)))

@@ -30,7 +30,7 @@ def _refuses_wide_copies(workload: Experts) -> str | None:
     return refusal(workload)
 
 
-@implementation(priority=1, refuses=_refuses_wide_copies)
+@implementation(backends=("cpu",), priority=1, refuses=_refuses_wide_copies)
 def one_by_one(
     workload: Experts,
     *,

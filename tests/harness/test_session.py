@@ -219,12 +219,16 @@ def test_calls_of_a_mixture_meet_every_expert_before_one_again(dispatch_s: float
 def test_a_mixture_keeps_only_as_many_experts_as_its_measurement_needs() -> None:
     # All experts take 256 MB, and four caches one call's 2 MB twice.
     workload = Experts(experts=256, top_k=2, n=512, k=512, weight_format="f32")
-    result = measured(workload, code(some_experts, "experts"), replace(MACHINE, free_bytes=1e8))
+    machine, one = replace(MACHINE, free_bytes=1e8), code(some_experts, "experts")
+    result = measured(workload, one, machine)
     assert (result.status, result.workload) == ("ok", workload)
     assert result.kernel is not None
     assert result.kernel.residency == "cold"
     assert result.kernel.method.endswith(" of experts 2 of 6x512x512 f32")
     assert result.kernel.pool_bytes == 6 * 512 * 512 * 4
+    (warm,) = session.run([(workload, one)], machine, STOPPING, residency="warm", seed=0)
+    assert warm.kernel is not None
+    assert warm.kernel.pool_bytes == 2 * 512 * 512 * 4
 
 
 def test_a_default_choice_says_only_what_is_missing() -> None:
