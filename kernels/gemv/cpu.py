@@ -14,6 +14,7 @@ from ..formats import format_named
 from ..formats.base import FourBit, Int4
 from ..op import implementation
 from ..plain import refusal
+from .arranged import arranged
 from .workload import Gemv
 
 ROWS = 8
@@ -102,7 +103,7 @@ def numba(workload: Gemv, *, weight: Float[Array, "n k"] | dict[str, Array], x: 
     one, vector = format_named(workload.weight_format), x.astype(jnp.float32)
     values, scales = (weight["values"], weight["scales"]) if isinstance(weight, dict) else (weight, jnp.ones((1, 1)))
     if isinstance(one, FourBit):
-        call, factors, after = _dot_groups[one.group], _arranged(vector, e8m0=not isinstance(one, Int4)), 1.0
+        call, (factors, after) = _dot_groups[one.group], arranged(vector, integers=isinstance(one, Int4))
     elif one.band > 1:
         call, factors, after = _dot_blocks, vector[None], unit(values.dtype)
     else:
@@ -116,10 +117,3 @@ def numba(workload: Gemv, *, weight: Float[Array, "n k"] | dict[str, Array], x: 
         grain=GRAIN_BYTES // (values.shape[1] * values.dtype.itemsize),
     )
     return (y * after).astype(x.dtype)
-
-
-def _arranged(x: Float[Array, "k"], *, e8m0: bool) -> Float[Array, "padded"]:
-    """The vector in the order in which weights of four bits are unpacked, padded to whole blocks. See `nibbles`."""
-    order, factors = nibbles.arrangement(e8m0)
-    blocks = jnp.pad(x, (0, -x.size % BLOCK)).reshape(-1, BLOCK)
-    return (blocks[:, jnp.array(order)] * jnp.array(factors, jnp.float32)).ravel()
