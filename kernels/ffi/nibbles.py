@@ -53,12 +53,13 @@ _E2M1_TABLE = [*E2M1_DOUBLED, *(-magnitude for magnitude in E2M1_DOUBLED)]
 
 def multiplies_integers() -> bool:
     """Whether the CPU, as Numba sees it, multiplies and adds up pairs of 16-bit integers in one instruction (AVX-512 VNNI)."""
-    _, _, features = cpu_target.target_context.codegen().magic_tuple()
+    context: Any = cpu_target.target_context
+    _, _, features = context.codegen().magic_tuple()
     return "+avx512vnni" in features.split(",")
 
 
 def _integers(table: Sequence[int]) -> Callable[..., list[list[Any]]]:
-    """Makes what gives for each row the sums of the four nibbles of two neighbouring words, by a table of what they stand for."""
+    """Makes what gives each row the sums of the four nibbles of two neighbouring words, which stand for what a table says."""
 
     def sums_of(builder: Any, places: Sequence[Any], x: Any) -> list[list[Any]]:
         add_pairs = _intrinsic(builder, "llvm.x86.avx512.vpdpwssd.512", [INTS, INTS, INTS])

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..ffi import PAIR, Kernel, helper, kernel, lanes, nibbles, unit, unusable, vectors
+from ..ffi import PAIR, Kernel, helper, kernel, lanes, nibbles, unit_of, unusable, vectors
 from ..formats import format_named
 from ..formats.base import FourBit, Int4
 from ..op import implementation
@@ -105,9 +105,9 @@ def numba(workload: Gemv, *, weight: Float[Array, "n k"] | dict[str, Array], x: 
     if isinstance(one, FourBit):
         call, (factors, after) = _dot_groups[one.group], arranged(vector, integers=isinstance(one, Int4))
     elif one.band > 1:
-        call, factors, after = _dot_blocks, vector[None], unit(values.dtype)
+        call, factors, after = _dot_blocks, vector[None], unit_of(values.dtype)
     else:
-        call, factors, after = _dot, vector[None], unit(values.dtype) * scales[:, 0]
+        call, factors, after = _dot, vector[None], unit_of(values.dtype) * scales[:, 0]
     y = call(
         values,
         scales,
