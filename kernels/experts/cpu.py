@@ -56,5 +56,5 @@ def numba(
         units=workload.top_k * workload.n,
         grain=grain(parts.values),
     )
-    after = parts.after[chosen] if parts.after.ndim else parts.after
-    return finished(workload, y * after, factors)
+    of_rows = parts.of_rows[chosen] if parts.of_rows.ndim else parts.of_rows
+    return finished(workload, y * of_rows * parts.of_vectors, factors)

@@ -11,7 +11,7 @@ An op's `cpu.py` needs a body over a range of units and one call of it:
 """
 
 from .kernel import Kernel, kernel, unusable
-from .widths import LANES, PAIR, unit
+from .widths import LANES, PAIR, unit_of
 
 try:
     from numba.extending import register_jitable
@@ -23,4 +23,4 @@ try:
 except ImportError:  # `unusable` says so, and no body is ever compiled
     helper, lanes, nibbles, vectors = (lambda function: function), None, None, None
 
-__all__ = ["LANES", "PAIR", "Kernel", "helper", "kernel", "lanes", "nibbles", "unit", "unusable", "vectors"]
+__all__ = ["LANES", "PAIR", "Kernel", "helper", "kernel", "lanes", "nibbles", "unit_of", "unusable", "vectors"]

@@ -8,7 +8,7 @@ A matrix is read 32 columns at a time, as a pair of vectors for each row. Numba 
 is a uint16 here, a float16 an int16, and an FP8 E4M3 a uint8. Of bfloat16 and FP8 the pair holds the even and the
 odd columns: both widen with a cheap instruction or two from the same words, where a pair of consecutive halves would
 take shuffles more. `arranged` brings other operands into the same order. What is loaded of FP8 is to be multiplied by
-`unit`. Every array is C-contiguous; `rows` is a tuple of row numbers.
+`unit_of`. Every array is C-contiguous; `rows` is a tuple of row numbers.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 A matrix is `values`, bytes in the order of `formats.base.FourBit`, and `scales`, one per group of 32 or 128. Scales of
 float16, whose bits come as int16, go with the integers of `Int4`; those of E8M0, uint8, with E2M1 numbers. Which weight
-meets which lane is what costs the fewest instructions, and `arrangement` brings the vector that they are multiplied by
-into the same order, times the powers of two that decoding leaves out.
+meets which lane is what costs the fewest instructions. The vector x that they are multiplied by comes in that order,
+`INTEGER_COLUMNS`, `FLOAT_COLUMNS` or `E2M1_COLUMNS`, a row for each 128 columns.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 
 from .engine import instruction
 from .generate import F16, HALVES, I8, I16, I32, INTS, SHORTS, VECTOR, WORD, add_product, constant, pack, read, same, unpack
@@ -23,82 +24,126 @@ COLUMNS = 128
 """Weights of a row that are taken at a time."""
 _BYTES = COLUMNS // 2
 _BYTES_PER_32 = 16
-
-
-def arrangement(scales_are_e8m0: bool) -> tuple[list[int], list[float]]:
-    """Of each place among 128 columns, the column that belongs there and the factor of its number in the vector."""
-    places = _E2M1_PLACES if scales_are_e8m0 else _INT4_PLACES
-    return [_column(byte, high) for byte, high, _ in places], [factor for _, _, factor in places]
+_NIBBLES = range(4)
+"""Of a 16-bit word."""
+_WORDS = ir.VectorType(I16, 2 * LANES)
+"""All of a line."""
 
 
 def _column(byte: int, high: int) -> int:
+    """Where among the columns of a line the weight stands that is the low or the high half of one of its bytes."""
     return byte // _BYTES_PER_32 * 32 + high * _BYTES_PER_32 + byte % _BYTES_PER_32
 
 
-# A byte's number in the line, which half of it, and the factor: vector by vector, lane by lane.
+def _column_of_word(word: int, nibble: int) -> int:
+    """The same for a nibble of a 16-bit word."""
+    return _column(2 * word + nibble // 2, nibble % 2)
 
-_NIBBLES = range(8)
+
+INTEGER_COLUMNS = [_column_of_word(word, nibble) for nibble in _NIBBLES for word in range(2 * LANES)]
+"""The column that belongs to each place among 128 where x is integers of 16 bits."""
+PIECE_BITS = 15
+"""Such a number of x is two integers, the second counting for 2^-15 of the first; none exceeds 2^14, so that products add
+up exactly. A row of x is the 128 first ones and then the 128 second ones."""
+E2M1_DOUBLED = (0, 1, 2, 3, 4, 6, 8, 12)
+"""Magnitudes of E2M1 as integers."""
+_INT4_TABLE = [code - 8 for code in range(16)]
+_E2M1_TABLE = [*E2M1_DOUBLED, *(-magnitude for magnitude in E2M1_DOUBLED)]
+
+
+def multiplies_integers() -> bool:
+    """Whether the CPU, as Numba sees it, multiplies and adds up pairs of 16-bit integers in one instruction (AVX-512 VNNI)."""
+    context: Any = cpu_target.target_context
+    _, _, features = context.codegen().magic_tuple()
+    return "+avx512vnni" in features.split(",")
+
+
+def _integers(table: Sequence[int]) -> Callable[..., list[list[Any]]]:
+    """Makes what gives each row the sums of the four nibbles of two neighbouring words, which stand for what a table says."""
+
+    def sums_of(builder: Any, places: Sequence[Any], x: Any) -> list[list[Any]]:
+        add_pairs = _intrinsic(builder, "llvm.x86.avx512.vpdpwssd.512", [INTS, INTS, INTS])
+        # Of an index, the low five bits count: what lies above the nibble does not if the table is there twice.
+        look_up = _intrinsic(builder, "llvm.x86.avx512.permvar.hi.512", [_WORDS, _WORDS])
+        numbers = ir.Constant(_WORDS, [*table, *table])
+        sums = [[same(INTS, 0)] * len(places) for _ in (0, 1)]
+        words = [read(builder, place, _WORDS) for place in places]
+        for nibble in _NIBBLES:
+            starts = [piece * COLUMNS + nibble * 2 * LANES for piece in (0, 1)]
+            factors = [read(builder, builder.gep(x, [I32(start)]), INTS) for start in starts]
+            for row, word in enumerate(words):
+                weights = builder.call(look_up, [numbers, builder.lshr(word, same(_WORDS, 4 * nibble))])
+                for totals, factor in zip(sums, factors, strict=True):
+                    totals[row] = builder.call(add_pairs, [totals[row], builder.bitcast(weights, INTS), factor])
+        firsts, seconds = ([builder.sitofp(total, VECTOR) for total in totals] for totals in sums)
+        share = same(VECTOR, 2.0**-PIECE_BITS)
+        return [[add_product(builder, first, second, share) for first, second in zip(firsts, seconds, strict=True)]]
+
+    return sums_of
+
+
+def _intrinsic(builder: Any, name: str, kinds: Sequence[Any]) -> Any:
+    return builder.module.declare_intrinsic(name, (), ir.FunctionType(kinds[0], kinds))
+
+
+_WORD_NIBBLES = range(8)
 _LOW = 5
-"""Nibbles of a 32-bit word that lie within the significand of a float32 whole."""
+"""Nibbles of a 32-bit word that lie whole within the significand of a float32; the others are moved down by 12 bits."""
+_SHIFTS = [4 * nibble if nibble < _LOW else 4 * nibble - 12 for nibble in _WORD_NIBBLES]
+FLOAT_COLUMNS = [_column(4 * lane + nibble // 2, nibble % 2) for nibble in _WORD_NIBBLES for lane in range(LANES)]
+"""The column that belongs to each place among 128 where x is float32 and the weights are integers."""
+FLOAT_FACTORS = [2.0**-shift for shift in _SHIFTS for _ in range(LANES)]
+"""What x is to be multiplied by in each place: integers come out as larger by powers of two."""
 
 
-def _int4_shift(nibble: int) -> int:
-    """Where a nibble stands once those that are not among the low ones have been moved down by 12 bits."""
-    return 4 * nibble if nibble < _LOW else 4 * nibble - 12
-
-
-_INT4_PLACES = [
-    (4 * lane + nibble // 2, nibble % 2, 2.0 ** -_int4_shift(nibble)) for nibble in _NIBBLES for lane in range(LANES)
-]
-
-
-def _int4(builder: Any, place: Any) -> list[list[Any]]:
-    """The eight integers of each 32-bit word, times the powers of two of their places.
+def _int4_floats(builder: Any, places: Sequence[Any], x: Any) -> list[list[Any]]:
+    """For each row the sums of the eight nibbles of each 32-bit word.
 
     With the exponent of 2^23 above it, a nibble n at bit b of a word is 2^23 + n 2^b as a float32. What is taken off
     leaves (n - 8) 2^b, exactly.
     """
-    words = read(builder, place, INTS)
-    moved = builder.lshr(words, same(INTS, 12))
-    found = []
-    for nibble in _NIBBLES:
-        shift = _int4_shift(nibble)
-        bits = builder.and_(words if nibble < _LOW else moved, same(INTS, 15 << shift))
-        above = builder.bitcast(builder.or_(bits, same(INTS, 0x4B000000)), VECTOR)
-        found.append(builder.fsub(above, same(VECTOR, float(2**23 + (8 << shift)))))
-    return [found]
+    words = [read(builder, place, INTS) for place in places]
+    sums = [same(VECTOR, -0.0)] * len(places)
+    for nibble, shift in enumerate(_SHIFTS):
+        if nibble == _LOW:
+            words = [builder.lshr(word, same(INTS, 12)) for word in words]
+        factor = read(builder, builder.gep(x, [I32(nibble * LANES)]), VECTOR)
+        for row, word in enumerate(words):
+            bits = builder.or_(builder.and_(word, same(INTS, 15 << shift)), same(INTS, 0x4B000000))
+            number = builder.fsub(builder.bitcast(bits, VECTOR), same(VECTOR, float(2**23 + (8 << shift))))
+            sums[row] = add_product(builder, sums[row], number, factor)
+    return [sums]
 
 
-_SHORT_NIBBLES = range(4)
-_E2M1_PLACES = [
-    (2 * (LANES * half + lane) + nibble // 2, nibble % 2, 2.0**14)
-    for half in (0, 1)
-    for nibble in _SHORT_NIBBLES
-    for lane in range(LANES)
-]
+E2M1_COLUMNS = [_column_of_word(half + word, nibble) for half in (0, LANES) for nibble in _NIBBLES for word in range(LANES)]
+"""The column that belongs to each place among 128 where the weights are E2M1."""
+E2M1_UNIT = 2.0**14
+"""What products with E2M1 numbers are to be multiplied by."""
 
 
-def _e2m1(builder: Any, place: Any) -> list[list[Any]]:
-    """The four numbers of each 16-bit word, in two halves of the line, times 2^-14.
+def _e2m1_floats(builder: Any, places: Sequence[Any], x: Any) -> list[list[Any]]:
+    """For each row the sums of the four numbers of each 16-bit word, in two halves of the line, times 2^-14.
 
     Their bits are moved to their places in a float16, whose exponents are 14 larger; its subnormals are theirs too.
     """
     halves = []
     for half in (0, 1):
-        words = read(builder, builder.gep(place, [I32(half * _BYTES // 2)]), SHORTS)
-        found = []
-        for nibble in _SHORT_NIBBLES:
-            top = builder.shl(words, same(SHORTS, 12 - 4 * nibble))
-            # The sign stays where it is, and is copied to places that must be empty.
-            bits = builder.and_(builder.ashr(top, same(SHORTS, 3)), same(SHORTS, 0x8E00))
-            found.append(builder.fpext(builder.bitcast(bits, HALVES), VECTOR))
-        halves.append(found)
+        words = [read(builder, builder.gep(place, [I32(half * _BYTES // 2)]), SHORTS) for place in places]
+        sums = [same(VECTOR, -0.0)] * len(places)
+        for nibble in _NIBBLES:
+            factor = read(builder, builder.gep(x, [I32(half * COLUMNS // 2 + nibble * LANES)]), VECTOR)
+            for row, word in enumerate(words):
+                top = builder.shl(word, same(SHORTS, 12 - 4 * nibble))
+                # The sign stays where it is, and is copied to places that must be empty.
+                bits = builder.and_(builder.ashr(top, same(SHORTS, 3)), same(SHORTS, 0x8E00))
+                number = builder.fpext(builder.bitcast(bits, HALVES), VECTOR)
+                sums[row] = add_product(builder, sums[row], number, factor)
+        halves.append(sums)
     return halves
 
 
 def _float16_scales(builder: Any, place: Any, groups: int) -> Any:
-    kind = ir.VectorType(F16, groups)
-    return builder.fpext(read(builder, place, kind), ir.VectorType(ir.FloatType(), groups))
+    return builder.fpext(read(builder, place, ir.VectorType(F16, groups)), ir.VectorType(ir.FloatType(), groups))
 
 
 def _e8m0_scales(builder: Any, place: Any, groups: int) -> Any:
@@ -111,15 +156,17 @@ def _e8m0_scales(builder: Any, place: Any, groups: int) -> Any:
 class _Matrix:
     """Values and scales of a matrix while code is generated."""
 
-    def __init__(self, context: Any, builder: Any, kinds: Sequence[Any], values: Sequence[Any], group: int) -> None:
+    def __init__(self, context: Any, builder: Any, kinds: Sequence[Any], values: Sequence[Any], x: Any, group: int) -> None:
         self.builder, self.groups = builder, COLUMNS // group
         self.bytes, self.scales = (
             context.make_array(kind)(context, builder, value) for kind, value in zip(kinds, values, strict=True)
         )
         is_e8m0 = kinds[1].dtype == types.uint8
-        self.decode, self.decode_scales, self.scale_type = (
-            (_e2m1, _e8m0_scales, I8) if is_e8m0 else (_int4, _float16_scales, I16)
-        )
+        self.scales_of, self.scale_type = (_e8m0_scales, I8) if is_e8m0 else (_float16_scales, I16)
+        if x.dtype == types.int16:
+            self.products = _integers(_E2M1_TABLE if is_e8m0 else _INT4_TABLE)
+        else:
+            self.products = _e2m1_floats if is_e8m0 else _int4_floats
 
     def places(self, row: Any, block: Any) -> tuple[Any, Any]:
         """Pointers to the bytes and to the scales of a block."""
@@ -133,10 +180,13 @@ class _Matrix:
 
     def padded(self, row: Any, block: Any) -> tuple[Any, Any]:
         """Pointers to copies of what there is of a last block, followed by zeros."""
-        places, sizes, kinds = self.places(row, block), (_BYTES, self.groups), (I8, self.scale_type)
+        builder, places = self.builder, self.places(row, block)
         starts = []
-        for array, place, size, kind in zip((self.bytes, self.scales), places, sizes, kinds, strict=True):
-            builder, room = self.builder, ir.ArrayType(kind, size)
+        for array, place, size, kind in (
+            (self.bytes, places[0], _BYTES, I8),
+            (self.scales, places[1], self.groups, self.scale_type),
+        ):
+            room = ir.ArrayType(kind, size)
             copy = cgutils.alloca_once(builder, room)
             builder.store(ir.Constant(room, None), copy)
             start = builder.bitcast(copy, kind.as_pointer())
@@ -146,20 +196,19 @@ class _Matrix:
             starts.append(start)
         return starts[0], starts[1]
 
-    def add_products(self, total: Any, places: tuple[Any, Any], x: Sequence[Any]) -> Any:
-        """Adds the products of a block with the eight vectors of x, times their scales."""
-        builder, factors = self.builder, iter(x)
-        scales = self.decode_scales(builder, places[1], self.groups)
-        parts = self.decode(builder, places[0])
-        for number, part in enumerate(parts):
-            products = builder.fmul(part[0], next(factors))
-            for weights in part[1:]:
-                products = add_product(builder, products, weights, next(factors))
+    def add_products(self, totals: Sequence[Any], places: Sequence[tuple[Any, Any]], x: Any) -> list[Any]:
+        """Adds the products of a block of each row with x, times their scales.
+
+        All rows at a time, so that what is loaded of x is loaded once.
+        """
+        scales = [self.scales_of(self.builder, place, self.groups) for _, place in places]
+        parts = self.products(self.builder, [place for place, _ in places], x)
+        for number, sums in enumerate(parts):
             first, each = number * self.groups // len(parts), LANES * len(parts) // self.groups
-            lanes = [first + lane // each for lane in range(LANES)]
-            spread = builder.shuffle_vector(scales, scales, ir.Constant(INTS, lanes))
-            total = add_product(builder, total, products, spread)
-        return total
+            lanes = ir.Constant(INTS, [first + lane // each for lane in range(LANES)])
+            spread = [self.builder.shuffle_vector(one, one, lanes) for one in scales]
+            totals = [add_product(self.builder, *terms) for terms in zip(totals, sums, spread, strict=True)]
+        return list(totals)
 
 
 def _products(places: Callable[[_Matrix, Any, Any], tuple[Any, Any]]) -> Callable[..., Any]:
@@ -168,13 +217,11 @@ def _products(places: Callable[[_Matrix, Any, Any], tuple[Any, Any]]) -> Callabl
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             totals, *arrays, rows, block, x, _ = arguments
-            matrix = _Matrix(context, builder, signature.args[1:3], arrays, size)
-            start = builder.mul(block, WORD(COLUMNS))
-            data = context.make_array(signature.args[5])(context, builder, x).data
-            offsets = [builder.add(start, WORD(offset)) for offset in range(0, COLUMNS, LANES)]
-            vectors = [read(builder, builder.gep(data, [offset]), VECTOR) for offset in offsets]
-            pairs = zip(unpack(builder, totals), unpack(builder, rows), strict=True)
-            return pack(builder, [matrix.add_products(one, places(matrix, row, block), vectors) for one, row in pairs])
+            matrix = _Matrix(context, builder, signature.args[1:3], arrays, signature.args[5], size)
+            made = context.make_array(signature.args[5])(context, builder, x)
+            start = builder.mul(block, unpack(builder, made.shape)[1])
+            blocks = [places(matrix, row, block) for row in unpack(builder, rows)]
+            return pack(builder, matrix.add_products(unpack(builder, totals), blocks, builder.gep(made.data, [start])))
 
         return total(total, values, scales, rows, types.int64, x, group), generate
 
@@ -183,6 +230,6 @@ def _products(places: Callable[[_Matrix, Any, Any], tuple[Any, Any]]) -> Callabl
 
 add_products = _products(_Matrix.places)
 """`add_products(total, values, scales, rows, block, x, group)` adds to each vector of `total` the products of a block of
-128 columns of a row with `x`, a float32 array in the order of `arrangement`, lane by lane. `group` is a constant."""
+128 columns of a row with row `block` of `x`, lane by lane. `group` is a constant."""
 add_last_products = _products(_Matrix.padded)
 """The same for the last block of rows that end before it does."""

@@ -8,6 +8,6 @@ PAIR = 2 * LANES
 """Columns that are read at a time."""
 
 
-def unit(dtype: Any) -> float:
+def unit_of(dtype: Any) -> float:
     """What numbers of a dtype are to be multiplied by after `lanes.load_pairs`: a power of two, and 1 for all but FP8."""
     return 2.0**8 if str(dtype) == "float8_e4m3fn" else 1.0

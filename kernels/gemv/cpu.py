@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..ffi import PAIR, Kernel, helper, kernel, lanes, nibbles, unit, unusable, vectors
+from ..ffi import PAIR, Kernel, helper, kernel, lanes, nibbles, unit_of, unusable, vectors
 from ..formats import format_named
 from ..formats.base import FourBit, Int4
 from ..op import implementation
 from ..plain import refusal
+from .arranged import arranged
 from .workload import Gemv
 
 ROWS = 8
@@ -104,30 +106,36 @@ class RowProducts:
     Attributes:
         kernel: adds up the products of rows.
         values, scales: of the matrices, as they are packed; scales of no meaning where there are none.
-        factors: the vectors in the order in which the kernel reads weights.
-        after: what its sums are then multiplied by, one number or one per row.
+        factors: the vectors as the kernel takes them.
+        of_rows, of_vectors: what its sums are then multiplied by: one number, or one for each row or vector.
     """
 
     kernel: Kernel
     values: Array
     scales: Array
     factors: Array
-    after: Float[Array, "*n"]
+    of_rows: Float[Array, "*n"]
+    of_vectors: Float[Array, "*m"]
 
 
 def row_products(weight_format: str, weight: Any, x: Float[Array, "*m k"]) -> RowProducts:
     """The kernel for a format, with its arguments."""
     one, x = format_named(weight_format), x.astype(jnp.float32)
-    if not isinstance(weight, dict):
-        unused = jnp.ones((*weight.shape[:-2], 1, 1))
-        return RowProducts(_dot, weight, unused, x[..., None, :], jnp.float32(unit(weight.dtype)))
-    values, scales = weight["values"], weight["scales"]
+    is_scaled = isinstance(weight, dict)
+    values = weight["values"] if is_scaled else weight
+    scales = weight["scales"] if is_scaled else jnp.ones((*weight.shape[:-2], 1, 1))
+    once = jnp.float32(1)
     if isinstance(one, FourBit):
-        factors = _arranged(x, e8m0=not isinstance(one, Int4))
-        return RowProducts(_dot_groups[one.group], values, scales, factors, jnp.float32(1))
+        arrange = partial(arranged, integers=isinstance(one, Int4))
+        for _ in x.shape[:-1]:
+            arrange = jax.vmap(arrange)
+        factors, units = arrange(x)
+        units = jnp.float32(units)
+        return RowProducts(_dot_groups[one.group], values, scales, factors, once, units[..., None] if units.ndim else units)
+    unit = jnp.float32(unit_of(values.dtype))
     if one.band > 1:
-        return RowProducts(_dot_blocks, values, scales, x[..., None, :], jnp.float32(unit(values.dtype)))
-    return RowProducts(_dot, values, scales, x[..., None, :], unit(values.dtype) * scales[..., 0])
+        return RowProducts(_dot_blocks, values, scales, x[..., None, :], unit, once)
+    return RowProducts(_dot, values, scales, x[..., None, :], unit * scales[..., 0] if is_scaled else unit, once)
 
 
 def grain(values: Array) -> int:
@@ -147,11 +155,4 @@ def numba(workload: Gemv, *, weight: Float[Array, "n k"] | dict[str, Array], x: 
         units=workload.n,
         grain=grain(parts.values),
     )
-    return (y * parts.after).astype(x.dtype)
-
-
-def _arranged(x: Float[Array, "*m k"], *, e8m0: bool) -> Float[Array, "*m padded"]:
-    """Vectors in the order in which weights of four bits are unpacked, padded to whole blocks. See `nibbles`."""
-    order, factors = nibbles.arrangement(e8m0)
-    blocks = jnp.pad(x, (*((0, 0),) * (x.ndim - 1), (0, -x.shape[-1] % BLOCK))).reshape(*x.shape[:-1], -1, BLOCK)
-    return (blocks[..., jnp.array(order)] * jnp.array(factors, jnp.float32)).reshape(*x.shape[:-1], -1)
+    return (y * parts.of_rows * parts.of_vectors).astype(x.dtype)

@@ -48,4 +48,4 @@ def numba(
         units=workload.heads * workload.n,
         grain=grain(parts.values),
     )
-    return (y * parts.after).astype(x.dtype)
+    return (y * parts.of_rows * parts.of_vectors).astype(x.dtype)

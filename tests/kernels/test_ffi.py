@@ -1,5 +1,7 @@
 """Kernels in plain Python: the engine that runs them, and the vectors they are written in."""
 
+import dataclasses
+import functools
 import importlib
 import os
 import re
@@ -17,8 +19,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jax import lax
-from roofcast.kernels.ffi import LANES, PAIR, build, engine, frame, kernel, lanes, unusable, vectors
+from roofcast.kernels import check
+from roofcast.kernels.ffi import LANES, PAIR, build, engine, frame, kernel, lanes, nibbles, unit_of, unusable, vectors
 from roofcast.kernels.ffi.frame import api_version
+from roofcast.kernels.formats import format_named
+from roofcast.kernels.gemv import Gemv
+from roofcast.kernels.gemv.cpu import numba as gemv_numba
 
 pytestmark = pytest.mark.skipif(unusable() is not None, reason=str(unusable()))
 
@@ -52,6 +58,13 @@ def row_sums(start, stop, matrix, sums):
         if whole < matrix.shape[1]:
             parts = parts + lanes.load_last_pairs(matrix, (row,), whole)
         sums[row] = vectors.total(parts)
+
+
+@kernel
+def widen(start, stop, x, y):
+    for row in range(start, stop):
+        for column in range(0, x.shape[1], PAIR):
+            lanes.store_pairs(y, (row,), column, lanes.consecutive(lanes.load_pairs(x, (row,), column, 1), x))
 
 
 @kernel
@@ -234,6 +247,42 @@ def test_pairs_read_a_row_to_its_end_and_no_further(columns: int, dtype: str) ->
     matrix[2] = np.nan  # what is read of a neighbour would show
     sums = jax.jit(lambda x: row_sums(x, results=jax.ShapeDtypeStruct((5,), jnp.float32), units=5))(jnp.asarray(matrix, dtype))
     np.testing.assert_array_equal(sums, [columns, columns, np.nan, columns, columns])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float8_e4m3fn", "float16"])
+def test_every_narrow_number_is_widened_exactly(dtype: str) -> None:
+    bits = np.arange(2 ** (8 * jnp.dtype(dtype).itemsize)).astype(f"uint{8 * jnp.dtype(dtype).itemsize}").reshape(1, -1)
+    numbers = bits.view(jnp.dtype(dtype))
+    shape = jax.ShapeDtypeStruct(bits.shape, jnp.float32)
+    widened = jax.jit(lambda x: widen(x, results=shape, units=1))(jnp.asarray(numbers)) * unit_of(jnp.dtype(dtype))
+    expected = numbers.astype(np.float32)
+    known = np.isfinite(expected) if dtype == "float8_e4m3fn" else np.full(bits.shape, True)
+    np.testing.assert_array_equal(np.asarray(widened)[known], expected[known])
+
+
+@pytest.mark.parametrize("k", [96, 128, 1056])
+@pytest.mark.parametrize("name", ["int4", "int4_g128", "mxfp4"])
+def test_four_bits_are_multiplied_as_floats_where_a_cpu_multiplies_no_integers(
+    name: str, k: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workload = Gemv(n=19, k=k, weight_format=name)
+    if format_named(name).refuses((19, k)):
+        workload = dataclasses.replace(workload, k=1152)
+    packed = check.draw(workload, 0)
+    monkeypatch.setattr(nibbles, "multiplies_integers", lambda: False)
+    out = jax.jit(functools.partial(gemv_numba.function, workload))(**jax.tree.map(jnp.asarray, packed))
+    assert check.error(workload, np.asarray(out), check.expected(workload, packed)) <= workload.tolerance()
+
+
+@pytest.mark.parametrize("name", ["int4", "mxfp4"])
+def test_a_vector_may_have_zeros_only_or_one_number_far_larger_than_the_rest(name: str) -> None:
+    workload = Gemv(n=40, k=256, weight_format=name)
+    packed = check.draw(workload, 1)
+    call = jax.jit(functools.partial(gemv_numba.function, workload))
+    assert not np.asarray(call(**packed | {"x": np.zeros(256, np.float32)})).any()
+    packed["x"][7] = -3e4
+    outlying = check.error(workload, np.asarray(call(**packed)), check.expected(workload, packed))
+    assert outlying <= workload.tolerance()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
