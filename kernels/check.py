@@ -26,7 +26,7 @@ _ELEMENT_SPAN = 16
 def draw(workload: Workload, seed: int) -> dict[str, Any]:
     """Packed operands from a seeded generator.
 
-    Numbers are Gaussian: of variance 1, and of variance 1/k for weights whose last axis is k, so that results are of
+    Numbers are Gaussian: of variance 1, and of variance 1/k for matrices whose last axis is k, so that results are of
     order 1 as in a trained model. Tensors with a `below` are uniform in [0, below). There is no NaN and no infinity.
 
     Args:
@@ -46,12 +46,7 @@ def expected(workload: Workload, packed: Mapping[str, Any]) -> tuple[Any, ...]:
 
     A result of role `index` is the array of all the values that are right.
     """
-    formats = {name: format_named(tensor.format) for name, tensor in workload.operands().items()}
-    parts = [
-        workload.reference(**{name: formats[name].unpack(value) for name, value in piece.items()})
-        for piece in workload.pieces(packed)
-    ]
-    return parts[0] if len(parts) == 1 else tuple(np.concatenate(results) for results in zip(*parts, strict=True))
+    return workload.expected(packed)
 
 
 def error(workload: Workload, outputs: Any, expected: tuple[Any, ...]) -> float:
@@ -79,7 +74,7 @@ def _drawn(tensor: Tensor, generator: np.random.Generator) -> Any:
     if tensor.below:
         uniform = generator.random(tensor.shape) * tensor.below
         return one.pack(np.asarray(uniform if one.holds_numbers else np.floor(uniform)))
-    scale = 1 / math.sqrt(tensor.shape[-1]) if tensor.role == "weight" else 1.0
+    scale = 1 / math.sqrt(tensor.shape[-1]) if tensor.role == "weight" and len(tensor.shape) > 1 else 1.0
     if tensor.elements <= _DRAWN_ELEMENTS:
         return one.pack(_gaussian(generator, tensor.shape, scale))
     width = tensor.shape[-1]

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
+
 from .formats import format_named
 
 if TYPE_CHECKING:
@@ -96,6 +98,8 @@ class Workload(ABC):
     """Name of the op: its folder under `kernels/`."""
     donated: ClassVar[tuple[str, ...]] = ()
     """Operands whose buffer the call takes over; the result of the same name is the next call's operand."""
+    is_kernel: ClassVar[bool] = True
+    """Whether a decode step is made of such calls: neither a probe of the machine's ceilings nor the step itself."""
 
     @abstractmethod
     def operands(self) -> dict[str, Tensor]:
@@ -130,6 +134,15 @@ class Workload(ABC):
         A float64 copy of the largest weights would not fit in memory, so ops that stream them give a part at a time.
         """
         yield packed
+
+    def expected(self, packed: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The float64 results for packed operands, piece by piece and joined along the first axis."""
+        formats = {name: format_named(tensor.format) for name, tensor in self.operands().items()}
+        parts = [
+            self.reference(**{name: formats[name].unpack(value) for name, value in piece.items()})
+            for piece in self.pieces(packed)
+        ]
+        return parts[0] if len(parts) == 1 else tuple(np.concatenate(results) for results in zip(*parts, strict=True))
 
     def cost(self) -> Cost:
         """FLOPs, and bytes per tensor. Ops that touch only part of an operand override `touched`."""
