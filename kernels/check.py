@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from .formats.base import Plain
 from .op import Tensor, Workload
 
 _DRAWN_ELEMENTS = 2**22
-"""Numbers that are drawn one by one. A larger tensor repeats its first rows in random order: drawing and rounding
+"""Numbers that are drawn one by one. A larger tensor repeats so many numbers' rows in random order: drawing and rounding
 every element of a gigabyte would take longer than the measurement."""
 _ELEMENT_SPAN = 16
 """No element of a Gaussian result is further out than this many root mean squares."""
@@ -38,7 +39,10 @@ def draw(workload: Workload, seed: int) -> dict[str, Any]:
 
     """
     generator = np.random.default_rng(seed)
-    return {name: _drawn(tensor, generator) for name, tensor in workload.operands().items()}
+    tensors = workload.operands()
+    # However many tensors there are, so many numbers are drawn in all for each width, format and scale.
+    drawing = _Drawing(generator, _DRAWN_ELEMENTS // max(1, len(tensors) // 4))
+    return {name: drawing.drawn(tensor) for name, tensor in tensors.items()}
 
 
 def expected(workload: Workload, packed: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -69,19 +73,30 @@ def error(workload: Workload, outputs: Any, expected: tuple[Any, ...]) -> float:
     return max(_distance(*one) for one in zip(results, outputs, expected, strict=True))
 
 
-def _drawn(tensor: Tensor, generator: np.random.Generator) -> Any:
-    one = format_named(tensor.format)
-    if tensor.below:
-        uniform = generator.random(tensor.shape) * tensor.below
-        return one.pack(np.asarray(uniform if one.holds_numbers else np.floor(uniform)))
-    scale = 1 / math.sqrt(tensor.shape[-1]) if tensor.role == "weight" and len(tensor.shape) > 1 else 1.0
-    if tensor.elements <= _DRAWN_ELEMENTS:
-        return one.pack(_gaussian(generator, tensor.shape, scale))
-    width = tensor.shape[-1]
-    count = tensor.elements // width
-    distinct = min(count, math.ceil(_DRAWN_ELEMENTS / width))
-    packed = one.pack(_gaussian(generator, (distinct, width), scale))
-    return _repeated(packed, generator.integers(distinct, size=count), tensor.shape[:-1])
+@dataclass
+class _Drawing:
+    """Draws tensors; those of more than `most` numbers are made of rows that tensors of their width share."""
+
+    generator: np.random.Generator
+    most: int
+    shared: dict[tuple[int, str, float], Any] = field(default_factory=dict)
+
+    def drawn(self, tensor: Tensor) -> Any:
+        one = format_named(tensor.format)
+        if tensor.below:
+            uniform = self.generator.random(tensor.shape) * tensor.below
+            return one.pack(np.asarray(uniform if one.holds_numbers else np.floor(uniform)))
+        is_matrix = tensor.role == "weight" and len(tensor.shape) > 1
+        scale = 1 / math.sqrt(tensor.shape[-1]) if is_matrix else 1.0
+        if tensor.elements <= self.most:
+            return one.pack(_gaussian(self.generator, tensor.shape, scale))
+        width = tensor.shape[-1]
+        count = tensor.elements // width
+        distinct = math.ceil(_DRAWN_ELEMENTS / width)
+        key = (width, tensor.format, scale)
+        if key not in self.shared:
+            self.shared[key] = one.pack(_gaussian(self.generator, (distinct, width), scale))
+        return _repeated(self.shared[key], self.generator.integers(distinct, size=count), tensor.shape[:-1])
 
 
 def _gaussian(generator: np.random.Generator, shape: tuple[int, ...], scale: float) -> np.ndarray:

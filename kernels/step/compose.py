@@ -87,8 +87,10 @@ class Composition:
         return found | {name: self._bias() for name in self._biases()}
 
     def caches(self) -> dict[str, Tensor]:
-        """The arrays that a step writes to."""
-        return {name: tensor for name, tensor in self.arrays().items() if tensor.role == "kv"}
+        """The arrays that a step writes to, in the order of their names: JAX pairs donated arguments, which it sorts, with
+        results of the same shape one by one, and copies every cache that is handed on to another's buffer.
+        """
+        return {name: tensor for name, tensor in sorted(self.arrays().items()) if tensor.role == "kv"}
 
     def shares_table(self) -> bool:
         """Whether the LM head reads the embedding table."""
@@ -133,7 +135,7 @@ class Composition:
         (logits,) = outside.run("lm_head", x=y.reshape(-1))
         draw = {} if self.step.sampling == "greedy" else {"uniform": uniform}
         (token,) = outside.run("sampling", logits=logits, **draw)
-        return caches | {"logits": logits, "token": token}
+        return dict(sorted(caches.items())) | {"logits": logits, "token": token}
 
     def _there(self, layer: int | None, *roles: str) -> Iterator[tuple[str, int | None]]:
         return ((role, layer) for role in roles if role in self.needs)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
+from ..formats import format_named
 from ..model import Formats, Latent, Mixture, Model, Step, Window
 from ..op import Cost, Need, Tensor, Workload
 from .compose import Composition, missing_part
@@ -106,12 +107,13 @@ class DecodeStep(Workload):
         return Cost(self.flops(), reads, writes, streamed)
 
     def tolerance(self) -> float:
-        """The errors of the calls are independent of each other and add up as squares. The cache is rounded the same
-        on both sides, and no position is beyond the context.
+        """The calls' errors are independent and add up as squares, but for the rounding of the new keys and values: both
+        sides do it, and it may tip a few to the next number. No position is beyond the context.
         """
         calls = [(need.count, need.workload) for need in self._needs if need.workload.op != "cache"]
         near = [(n, replace(one, max_context=self.context) if one.op == "rope" else one) for n, one in calls]
-        return math.sqrt(sum(count * one.tolerance() ** 2 for count, one in near))
+        total = math.sqrt(sum(count * one.tolerance() ** 2 for count, one in near))
+        return max(total, format_named(self.kv_format).epsilon)
 
     def reference(self, *_: Any, **operands: Any) -> tuple[Any, ...]:
         return self.expected(operands)
