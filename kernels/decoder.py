@@ -22,6 +22,10 @@ from .op import Implementation, Tensor, Workload, supported
 from .step.workload import DecodeStep
 
 
+_KEPT_CALLS = 256
+"""Compiled calls that are kept: those of some contexts, for a growing cache asks for two more with each token."""
+
+
 class Decoder(nnx.Module):
     """One token after the other, each with the key-value cache of those before it.
 
@@ -114,12 +118,12 @@ def refusal(workload: DecodeStep, backend: str) -> str | None:
     return None
 
 
-@functools.cache
+@functools.lru_cache(_KEPT_CALLS)
 def _best(call: Workload, backend: str) -> Implementation:
     return next(one for one, reason in supported(call, backend) if reason is None)
 
 
-@functools.cache
+@functools.lru_cache(_KEPT_CALLS)
 def _compiled(call: Workload, backend: str) -> Callable[..., Any]:
     # Equal calls of a step's layers are traced once, and outside a program they are compiled once.
     return jax.jit(functools.partial(_best(call, backend).function, call))
