@@ -30,9 +30,13 @@ from .report.progress import Progress
 from .report.summary import summary
 from .report.table import check_output, show, write
 from .store import Store
+from .whole import depths
 
 MEASURED_FORMATS = ("f32", "bf16")
 """Formats whose matrix-product peak is probed: those that kernels compute in."""
+
+STEP_SHARE = 0.2
+"""Share of the free memory for the weights and caches of a whole step. Proving it right takes as much again, twice."""
 
 MANY_FILES = 256
 """Runs whose files are merged into one: reading that many small files takes about a second."""
@@ -45,7 +49,10 @@ def run(config: DictConfig) -> int:
     residency: Any = chosen("timing.residency", config.timing.residency, ("cold", "warm"))
     if config.seed < 0:
         raise UsageError(f"seed must be a whole number from 0; got {config.seed}")
+    free_bytes = memory_available(Path("/")) or psutil.virtual_memory().available
     calls = asked.calls(config.kernel.ops)
+    if "step" in config.kernel.ops:
+        calls |= asked.steps(depths(asked.step, STEP_SHARE * free_bytes))
     if not calls:
         raise UsageError(f"kernel must be an op that {asked.step.model.name} calls; got {', '.join(config.kernel.ops)}")
     if config.output:
@@ -64,7 +71,7 @@ def run(config: DictConfig) -> int:
         machine = session.Machine(
             backend=backend,
             cache_bytes=here.last_level_cache_bytes,
-            free_bytes=memory_available(Path("/")) or psutil.virtual_memory().available,
+            free_bytes=free_bytes,
             limits=limits,
             usual_read_gbs=before.read_gbs,
             usual_multiply_add_gflops=before.multiply_add_gflops,

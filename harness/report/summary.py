@@ -1,4 +1,4 @@
-"""Everything that one run, or what the store keeps of it, has to say: four tables."""
+"""Everything that one run, or what the store keeps of it, has to say: four tables, and one more of a whole step."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from collections.abc import Sequence
 
 from ..plan import Plan
 from ..record import Measurement
+from ..whole import whole
 from .ceilings import ceilings_table
 from .cost import cost_table
 from .roofline import roofline_table
 from .table import Table
 from .throughput import throughput_table
+from .whole import whole_table
 
 
 def summary(records: Sequence[Measurement], asked: Plan) -> list[Table]:
-    """Ceilings, kernels, costs and throughput of a step's records, which are not empty."""
+    """Ceilings, kernels, costs, the whole step and throughput of a step's records, which are not empty."""
     newest = max(records, key=lambda record: record.started_at)
-    return [ceilings_table(newest), roofline_table(records), cost_table(records), throughput_table(records, asked)]
+    found = whole(records, asked)
+    tables = [ceilings_table(newest), roofline_table(records), cost_table(records)]
+    return [*tables, *([whole_table(found, asked)] if found else []), throughput_table(records, asked)]
