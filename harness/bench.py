@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,10 @@ import psutil
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from ..kernels import check
 from ..kernels.op import Implementation, Need, Workload
+from ..kernels.step import DecodeStep
+from ..kernels.step.checkpoint import Checkpoint, differences
 from . import host as hosts
 from .errors import UsageError
 from .figures import Compilation, Statistics, Timing, Work
@@ -53,6 +56,7 @@ def run(config: DictConfig) -> int:
     calls = asked.calls(config.kernel.ops)
     if "step" in config.kernel.ops:
         calls |= asked.steps(depths(asked.step, STEP_SHARE * free_bytes))
+    draw = _drawing(config.weights, calls)
     if not calls:
         raise UsageError(f"kernel must be an op that {asked.step.model.name} calls; got {', '.join(config.kernel.ops)}")
     if config.output:
@@ -80,7 +84,7 @@ def run(config: DictConfig) -> int:
         records = [to_record(result) for result in passed_over]
         try:
             for result in session.run(
-                chosen_calls, machine, stopping, residency=residency, seed=config.seed, progress=progress
+                chosen_calls, machine, stopping, residency=residency, seed=config.seed, progress=progress, draw=draw
             ):
                 records.append(to_record(result))
         finally:
@@ -112,6 +116,30 @@ def _implementations(
         reasons = "; ".join(dict.fromkeys(f"{result.implementation}: {result.reason}" for result in passed_over))
         raise UsageError(f"implementation must be one that can compute these kernels; got {choice!r}: {reasons}")
     return pairs, passed_over
+
+
+def _drawing(weights: str | None, calls: Iterable[Workload]) -> session.Draw:
+    """What makes operands: a seed, and for a whole step the user's own weights where there are some."""
+    if weights is None:
+        return check.draw
+    steps = [call for call in calls if isinstance(call, DecodeStep)]
+    if not steps:
+        raise UsageError(f"weights must be null where kernel is not step; got {weights!r}")
+    folder = Path(weights).expanduser()
+    try:
+        checkpoint = Checkpoint(folder)
+        for step in steps:
+            checkpoint.check(step)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    for difference in differences(folder):
+        print(f"roofcast: the model's {difference}: times are the model's, tokens would not be", file=sys.stderr)
+
+    def draw(workload: Workload, seed: int) -> Mapping[str, Any]:
+        drawn = check.draw(workload, seed)
+        return drawn | checkpoint.read(workload) if isinstance(workload, DecodeStep) else drawn
+
+    return draw
 
 
 def _recorder(

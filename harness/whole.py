@@ -50,6 +50,8 @@ def depths(step: Step, room_bytes: float) -> tuple[int, ...]:
     if _bytes(step, model.layers) <= room_bytes:
         return (model.layers,)
     period = _period(model)
+    if model.layers <= 2 * period:
+        return (model.layers,)
     deepest = max((n for n in range(2 * period, model.layers, period) if _bytes(step, n) <= room_bytes), default=2 * period)
     return deepest // (2 * period) * period, deepest
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from flax import nnx
 from . import check
 from .formats import format_named
 from .op import Implementation, Tensor, Workload, supported
+from .step.checkpoint import Checkpoint
 from .step.workload import DecodeStep
 
 
@@ -52,6 +54,17 @@ class Decoder(nnx.Module):
         """A decoder with random weights and a random cache, both of order 1 in what they do to the stream."""
         drawn = check.draw(workload, seed)
         return cls(workload, {name: jax.tree.map(jnp.array, drawn[name]) for name in workload.composition.arrays()})
+
+    @classmethod
+    def loaded(cls, workload: DecodeStep, folder: Path) -> Decoder:
+        """A decoder with the weights of a Hugging Face folder, see `step.checkpoint`, and a cache of zeros.
+
+        Raises:
+            ValueError: if the folder does not hold the weights of the model.
+        """
+        weights = Checkpoint(folder).read(workload)
+        caches = {name: _grown(None, tensor) for name, tensor in workload.composition.caches().items()}
+        return cls(workload, jax.tree.map(jnp.array, weights) | caches)
 
     def __call__(self, token: Any, position: Any, uniform: Any = None) -> tuple[jax.Array, jax.Array]:
         """One decode step, which writes the token's keys and values into the caches.

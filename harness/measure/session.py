@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,6 +23,8 @@ Status = Literal["ok", "wrong", "refused", "unsupported", "failed"]
 POOL_SHARE = 0.5
 """Share of the free memory that the operands of one batch of kernels may take; drawing and checking need the rest."""
 
+
+Draw = Callable[[Workload, int], Mapping[str, Any]]
 
 _Name = tuple[Workload, str]
 """What is measured: a call, and the name of the code that computes it."""
@@ -121,6 +123,7 @@ def run(
     residency: Residency,
     seed: int,
     progress: Callable[[str, float], None] = lambda what, share: None,
+    draw: Draw = check.draw,
 ) -> Iterator[Result]:
     """Results in the order in which they are known; each batch that fits the memory is interleaved as a whole.
 
@@ -131,6 +134,7 @@ def run(
         residency: of weights and cache.
         seed: of operands and of the random order.
         progress: told what is being done, and the share of the whole that is done.
+        draw: makes the packed operands of a call from a seed.
     """
     batches = list(_batches(calls, POOL_SHARE * machine.free_bytes, machine.cache_bytes))
     done = 0
@@ -138,7 +142,7 @@ def run(
         ready: dict[_Name, Result] = {}
         for workload, one in batch:
             progress(f"checking {workload.label}", done / len(calls) / 2)
-            result = _ready(workload, one, machine, residency, seed)
+            result = _ready(workload, one, machine, residency, lambda call=workload: draw(call, seed))
             done += 1
             if result.kernel is None:
                 yield result
@@ -231,13 +235,15 @@ def _impossible(seconds: np.ndarray, least_us: float, result: Result, limits: Li
     )
 
 
-def _ready(workload: Workload, one: Implementation, machine: Machine, residency: Residency, seed: int) -> Result:
+def _ready(
+    workload: Workload, one: Implementation, machine: Machine, residency: Residency, drawn: Callable[[], Mapping[str, Any]]
+) -> Result:
     """Draws operands, compiles, proves the result, and prepares the timing; stops where one of them says no."""
     needed = pool_bytes(workload, machine.cache_bytes)
     if needed > POOL_SHARE * machine.free_bytes:
         room = f"{POOL_SHARE:.0%} of the {machine.free_bytes / 1e9:.1f} GB that are free"
         return Result(workload, one.name, "refused", f"its operands take {needed / 1e9:.1f} GB, more than {room}")
-    packed = check.draw(workload, seed=seed)
+    packed = drawn()
     try:
         compiled = compile_call(workload, one, packed)
         computed = outputs(workload, compiled, packed)

@@ -35,7 +35,8 @@ class Composition:
     """The calls of a step by role, and the arrays that stay between steps: weights and caches, by name.
 
     Names are `embedding.table`, `layers.3.qkv.weight`, `layers.3.keys`, `final_norm.scale`. A tied LM head has no
-    weight of its own. `layers.3.qkv.bias` belongs to no call: it is added between two.
+    weight of its own. Two belong to no call, but stand between two: `layers.3.qkv.bias`, and `layers.3.qk_norm.key_ratio`,
+    the keys' norm weights over the queries', which one call norms together.
     """
 
     step: Step
@@ -84,7 +85,7 @@ class Composition:
             for role, layer in self.places()
             for name, array in self.kept(role, layer).items()
         }
-        return found | {name: self._bias() for name in self._biases()}
+        return found | self._between_calls()
 
     def caches(self) -> dict[str, Tensor]:
         """The arrays that a step writes to, in the order of their names: JAX pairs donated arguments, which it sorts, with
@@ -140,12 +141,16 @@ class Composition:
     def _there(self, layer: int | None, *roles: str) -> Iterator[tuple[str, int | None]]:
         return ((role, layer) for role in roles if role in self.needs)
 
-    def _biases(self) -> Iterator[str]:
-        return (f"layers.{layer}.qkv.bias" for layer in range(self.step.model.layers) if self.step.model.qkv_bias)
-
-    def _bias(self) -> Tensor:
-        (n,) = self.call("qkv").results()["y"].shape
-        return Tensor((n,), self.call("first_norm").operands()["scale"].format, "weight")
+    def _between_calls(self) -> dict[str, Tensor]:
+        model, found = self.step.model, {}
+        for layer in range(model.layers):
+            if model.qkv_bias:
+                (n,) = self.call("qkv").results()["y"].shape
+                found[f"layers.{layer}.qkv.bias"] = Tensor((n,), self.call("first_norm").operands()["scale"].format, "weight")
+            if model.qk_norm:
+                # In float32: the ratio of two rounded numbers is not rounded once more.
+                found[f"layers.{layer}.qk_norm.key_ratio"] = Tensor((model.head_dim,), "f32", "weight")
+        return found
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,8 @@ class _Block:
         turned, new_values = heads[: -model.kv_heads], heads[-model.kv_heads :]
         if model.qk_norm:
             (turned,) = self.run("qk_norm", x=turned)
+            ratio = self.arrays[f"layers.{self.layer}.qk_norm.key_ratio"].astype(turned.dtype)
+            turned = turned.__array_namespace__().concat([turned[: model.heads], turned[model.heads :] * ratio])
         if model.position == "rope":
             (turned,) = self.run("rope", x=turned, position=position)
         query, new_keys = turned[: model.heads], turned[model.heads :]

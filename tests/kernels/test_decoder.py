@@ -1,6 +1,12 @@
 """The decoder against one written out in float64 NumPy, which shares no code with the program."""
 
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import pytest
 from roofcast.kernels import check
@@ -8,6 +14,7 @@ from roofcast.kernels.decoder import Decoder, generate
 from roofcast.kernels.formats import format_named
 from roofcast.kernels.model import Model, Window
 from roofcast.kernels.step import DecodeStep
+from roofcast.kernels.step.checkpoint import Checkpoint, differences
 from scipy.special import erf
 
 SHAPE = {"family": "decoder", "d_model": 48, "heads": 4, "kv_heads": 2, "head_dim": 16, "d_ff": 80, "vocab": 101}
@@ -47,6 +54,7 @@ def decoded(model: Model, weights: dict, prompt: list, count: int) -> tuple[list
             q, k, v = np.split(qkv.reshape(-1, width), [heads, heads + kv_heads])
             if model.qk_norm:
                 q, k = (norm(f"{name}.qk_norm", part) for part in (q, k))
+                k = k * weights[f"{name}.qk_norm.key_ratio"]
             if model.position == "rope":
                 q, k = rotated(q, position), rotated(k, position)
             keys.append(k)
@@ -96,3 +104,82 @@ def test_an_empty_prompt_is_refused_and_so_is_a_draw() -> None:
         generate(Decoder.seeded(DecodeStep(**shape)), [], 1)
     with pytest.raises(ValueError, match="sampling must be greedy to generate; got top_k"):
         generate(Decoder.seeded(DecodeStep(sampling="top_k", **shape)), [1], 1)
+
+
+def stored(folder: Path, tensors: dict[str, np.ndarray]) -> None:
+    """A safetensors file as the format's README lays it out."""
+    header, data = {"__metadata__": {"format": "pt"}}, b""
+    for name, array in tensors.items():
+        dtype = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64"}[array.dtype.name]
+        header[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": (len(data), len(data) + array.nbytes)}
+        data += array.tobytes()
+    text = json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + data)
+
+
+def llama_tensors(model: Model, dtype: Any) -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(0)
+    width, kv = model.heads * model.head_dim, model.kv_heads * model.head_dim
+    shapes = {"model.embed_tokens": (model.vocab, model.d_model), "model.norm": (model.d_model,)}
+    for layer in range(model.layers):
+        one = f"model.layers.{layer}"
+        shapes |= {f"{one}.{norm}": (model.d_model,) for norm in ("input_layernorm", "post_attention_layernorm")}
+        shapes |= {f"{one}.self_attn.{which}_norm": (model.head_dim,) for which in "qk" if model.qk_norm}
+        shapes |= {f"{one}.self_attn.{which}_proj": (rows, model.d_model) for which, rows in zip("qkv", (width, kv, kv))}
+        shapes |= {f"{one}.self_attn.o_proj": (model.d_model, width), f"{one}.mlp.down_proj": (model.d_model, model.d_ff)}
+        shapes |= {f"{one}.mlp.{which}_proj": (model.d_ff, model.d_model) for which in ("gate", "up")}
+    if not model.tied:
+        shapes["lm_head"] = (model.vocab, model.d_model)
+    return {f"{name}.weight": generator.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
+
+
+def test_stored_weights_come_under_the_steps_names(tmp_path: Path) -> None:
+    tensors = llama_tensors(WINDOWED, ml_dtypes.bfloat16)
+    stored(tmp_path, tensors)
+    step = DecodeStep(model=WINDOWED, context=4, weight_format="bf16", kv_format="f32")
+    held = Decoder.loaded(step, tmp_path).arrays(step.composition.arrays())
+    parts = np.split(np.asarray(held["layers.1.qkv.weight"]), [64, 96])
+    for which, part in zip("qkv", parts, strict=True):
+        np.testing.assert_array_equal(part, tensors[f"model.layers.1.self_attn.{which}_proj.weight"])
+    gate, up = np.split(np.asarray(held["layers.2.ffn_gate_up.weight"]), 2)
+    np.testing.assert_array_equal(gate, tensors["model.layers.2.mlp.gate_proj.weight"])
+    np.testing.assert_array_equal(up, tensors["model.layers.2.mlp.up_proj.weight"])
+    np.testing.assert_array_equal(held["lm_head.weight"], tensors["lm_head.weight"])
+    keys = np.asarray(held["layers.0.qk_norm.scale"], np.float32) * held["layers.0.qk_norm.key_ratio"]
+    np.testing.assert_allclose(keys, tensors["model.layers.0.self_attn.k_norm.weight"].astype(np.float32), rtol=1e-6)
+
+
+def test_generation_runs_on_stored_weights(tmp_path: Path) -> None:
+    stored(tmp_path, llama_tensors(LLAMA, np.float32))
+    step = DecodeStep(model=LLAMA, context=1, weight_format="f32", kv_format="f32")
+    weights = Checkpoint(tmp_path).read(step)
+    wide = {name: weights[name].astype(np.float64) for name in weights}
+    assert generate(Decoder.loaded(step, tmp_path), [3, 1], 8) == decoded(LLAMA, wide, [3, 1], 8)[0]
+
+
+def test_weights_of_another_model_are_refused_in_one_sentence(tmp_path: Path) -> None:
+    step = DecodeStep(model=LLAMA, context=1)
+    with pytest.raises(ValueError, match=r"weights must be a folder with \*.safetensors files; got "):
+        Checkpoint(tmp_path)
+    tensors = llama_tensors(LLAMA, np.float16)
+    stored(tmp_path, tensors)
+    Checkpoint(tmp_path).check(step)
+    more = r"weights must give embedding.table the shape \(102, 48\), as tiny-llama has it; .* give \(101, 48\)"
+    with pytest.raises(ValueError, match=more):
+        Checkpoint(tmp_path).check(replace(step, model=replace(LLAMA, vocab=102)))
+    with pytest.raises(ValueError, match=r"weights must hold model.layers.2.input_layernorm.weight; .* does not"):
+        Checkpoint(tmp_path).check(replace(step, model=replace(LLAMA, layers=3)))
+    with pytest.raises(ValueError, match="weights must be laid out as Llama's, which have no position.table"):
+        Checkpoint(tmp_path).check(replace(step, model=GPT2))
+    stored(tmp_path, tensors | {"model.norm.weight": np.zeros(48, np.int64)})
+    with pytest.raises(ValueError, match="weights must be BF16, F16, F32; model.norm.weight is I64"):
+        Checkpoint(tmp_path).check(step)
+    (tmp_path / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0not json")
+    with pytest.raises(ValueError, match="weights must be readable safetensors files; got "):
+        Checkpoint(tmp_path)
+
+
+def test_what_a_checkpoint_asks_for_and_the_ops_do_otherwise_is_said(tmp_path: Path) -> None:
+    assert differences(tmp_path) == []
+    (tmp_path / "config.json").write_text(json.dumps({"rope_theta": 500000.0, "rms_norm_eps": 1e-05, "rope_scaling": None}))
+    assert differences(tmp_path) == ["rope_theta is 500000.0, and 10000.0 here"]
