@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..kernels.model import Model, Step
-from ..kernels.op import Tensor, Workload
+from ..kernels.model import Step
 from ..kernels.step import DecodeStep
 from .calibrate.evidence import best
+from .figures import Statistics
 from .plan import Plan
 from .record import Measurement
 
@@ -24,6 +24,7 @@ class Whole:
         missing: the ops that were not.
         depths: layers of the copies that were measured.
         same_run: the kernels were measured in the run that measured the step.
+        disturbed: some of the times rest on samples of a machine that was not all ours.
     """
 
     low_us: float | None
@@ -33,6 +34,7 @@ class Whole:
     missing: tuple[str, ...]
     depths: tuple[int, ...]
     same_run: bool
+    disturbed: bool
 
     @property
     def remainder_us(self) -> float | None:
@@ -47,13 +49,14 @@ def depths(step: Step, room_bytes: float) -> tuple[int, ...]:
     scaled with them. Depths are whole periods of the pattern of windowed layers.
     """
     model = step.model
-    if _bytes(step, model.layers) <= room_bytes:
+    period = model.window.local + model.window.full if model.window else 1
+    if model.layers <= 2 * period or _bytes(step, model.layers) <= room_bytes:
         return (model.layers,)
-    period = _period(model)
-    if model.layers <= 2 * period:
-        return (model.layers,)
-    deepest = max((n for n in range(2 * period, model.layers, period) if _bytes(step, n) <= room_bytes), default=2 * period)
-    return deepest // (2 * period) * period, deepest
+    one, two = _bytes(step, period), _bytes(step, 2 * period)
+    fitting = 2 + int((room_bytes - two) // (two - one))
+    most = (model.layers - 1) // period
+    deepest = min(max(2, fitting), most)
+    return deepest // 2 * period, deepest * period
 
 
 def whole(records: Sequence[Measurement], asked: Plan) -> Whole | None:
@@ -67,27 +70,29 @@ def whole(records: Sequence[Measurement], asked: Plan) -> Whole | None:
     kernels = best(one for one in records if one.subject.op != DecodeStep.op)
     called = [need for need in asked.needs if need.count]
     missing = tuple(sorted({need.workload.op for need in called if need.workload not in kernels}))
+    used = [kernels[need.workload] for need in called if need.workload in kernels]
     low, point, high = _scaled(by_depth, asked.step.model.layers)
     return Whole(
         low,
         point,
         high,
-        None if missing else sum(need.count * _latency_us(kernels, need.workload) for need in called),
+        None if missing else sum(need.count * _statistics(kernels[need.workload]).latency_us for need in called),
         missing,
         tuple(sorted(by_depth)),
-        all(kernels[need.workload].run.run_id == run for need in called if need.workload in kernels),
+        all(one.run.run_id == run for one in used),
+        any(_statistics(one).disturbance > 0 for one in (*used, *by_depth.values())),
     )
 
 
-def _latency_us(measured: Mapping[Workload, Measurement], workload: Workload) -> float:
-    statistics = measured[workload].statistics
-    assert statistics is not None  # `best` keeps only what has a time.
-    return statistics.latency_us
+def _statistics(record: Measurement) -> Statistics:
+    if record.statistics is None:
+        raise ValueError(f"{record.subject.label} has no time: its status is {record.outcome.status}")
+    return record.statistics
 
 
 def _scaled(by_depth: Mapping[int, Measurement], layers: int) -> tuple[float, float, float] | tuple[None, None, None]:
     """Low, median and high of the step with all layers, along the line through the two deepest copies."""
-    found = {depth: one.statistics for depth, one in by_depth.items() if one.statistics is not None}
+    found = {depth: _statistics(one) for depth, one in by_depth.items()}
     if layers in found:
         return found[layers].latency_low_us, found[layers].latency_us, found[layers].latency_high_us
     if len(found) < 2:
@@ -107,12 +112,4 @@ def _scaled(by_depth: Mapping[int, Measurement], layers: int) -> tuple[float, fl
 
 
 def _bytes(step: Step, layers: int) -> float:
-    return sum(tensor.nbytes for tensor in _tensors(step, layers))
-
-
-def _tensors(step: Step, layers: int) -> Sequence[Tensor]:
-    return list(DecodeStep.of(step, layers).composition.arrays().values())
-
-
-def _period(model: Model) -> int:
-    return model.window.local + model.window.full if model.window else 1
+    return sum(tensor.nbytes for tensor in DecodeStep.of(step, layers).composition.arrays().values())

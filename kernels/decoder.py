@@ -23,7 +23,6 @@ from .op import Implementation, Tensor, Workload, supported
 from .step.checkpoint import Checkpoint
 from .step.workload import DecodeStep
 
-
 _KEPT_CALLS = 256
 """Compiled calls that are kept: those of some contexts, for a growing cache asks for two more with each token."""
 

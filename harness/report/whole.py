@@ -9,6 +9,11 @@ from .words import figure, percent
 
 _COLUMNS = [Column("part", text=True), Column("time", "us"), Column("low", "us"), Column("high", "us"), Column("of the step")]
 
+_REMAINDER = (
+    "what only the whole has: its one dispatch, biases and reshapes between the calls, threads that wait at the end of each "
+    "call, and what one call leaves in the caches for the next; negative where that saves more than it costs"
+)
+
 
 def whole_table(found: Whole, asked: Plan) -> Table:
     """Three lines, and in words how deep the copy was that was measured and what the remainder is."""
@@ -19,7 +24,9 @@ def whole_table(found: Whole, asked: Plan) -> Table:
     return Table(title, _COLUMNS, rows, _notes(found, model.layers))
 
 
-def _row(part: str, time_us: float | None, found: Whole, low_us: float | None = None, high_us: float | None = None) -> list[str]:
+def _row(
+    part: str, time_us: float | None, found: Whole, low_us: float | None = None, high_us: float | None = None
+) -> list[str]:
     share = "-" if time_us is None or not found.step_us else percent(time_us / found.step_us)
     return [part, *map(_signed, (time_us, low_us, high_us)), share]
 
@@ -34,11 +41,10 @@ def _notes(found: Whole, layers: int) -> list[str]:
         notes.append(f"no sum of kernels: not measured: {', '.join(found.missing)}.")
     elif not found.same_run:
         notes.append("the kernels were measured in other runs than the step: the machine may have had another speed.")
+    if found.disturbed:
+        notes.append("the machine was disturbed: its drift is part of the remainder.")
     if found.remainder_us is not None:
-        notes.append(
-            "remainder: what only the whole has: its one dispatch, biases and reshapes between the calls, threads that wait at "
-            "the end of each call, and what one call leaves in the caches for the next; negative where it saves more than it costs."
-        )
+        notes.append(f"remainder: {_REMAINDER}.")
     return notes
 
 

@@ -67,10 +67,7 @@ class Checkpoint:
     def read(self, workload: DecodeStep) -> dict[str, Any]:
         """Packed weights by the step's names; a missing or misshapen one raises ValueError."""
         self.check(workload)
-        return {
-            name: format_named(tensor.format).pack(self._values(name))
-            for name, tensor in _weights(workload).items()
-        }
+        return {name: format_named(tensor.format).pack(self._values(name)) for name, tensor in _weights(workload).items()}
 
     def _values(self, name: str) -> np.ndarray:
         values = np.concatenate([self._array(source) for source in _sources(name)])

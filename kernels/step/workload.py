@@ -141,10 +141,10 @@ def _small_models() -> Iterable[Model]:
     """One model for each way in which layers are put together."""
     shape: dict[str, Any] = {"family": "decoder", "heads": 4, "kv_heads": 2, "head_dim": 16, "vocab": 101, "max_context": 64}
     old: dict[str, Any] = {"gated": False, "activation": "gelu", "norm": "layernorm"}
-    wide = shape | {"d_model": 48, "d_ff": 80}
+    wide: dict[str, Any] = shape | {"d_model": 48, "d_ff": 80}
     yield Model(name="small-llama", layers=2, tied=True, **wide)
     yield Model(name="small-qwen", layers=1, qkv_bias=True, qk_norm=True, **wide)
-    yield Model(name="small-gpt2", layers=2, position="learned", tied=True, qkv_bias=True, **wide | {"kv_heads": 4}, **old)
+    yield Model(name="small-gpt2", layers=2, position="learned", tied=True, qkv_bias=True, **{**wide, "kv_heads": 4}, **old)
     yield Model(name="small-falcon", layers=2, parallel_block=True, parallel_norms=2, **wide, **old)
     window = Window(size=8, local=2, full=1)
     yield Model(name="small-gemma", layers=4, activation="gelu", post_norm=True, qk_norm=True, window=window, **wide)

@@ -26,7 +26,7 @@ WINDOWED = Model(name="tiny-windowed", layers=3, max_context=128, qk_norm=True, 
 TOKENS = 64
 
 
-def decoded(model: Model, weights: dict, prompt: list, count: int) -> tuple[list, np.ndarray]:
+def decoded(model: Model, weights: dict, prompt: list, count: int) -> tuple[list, float]:
     """Greedy decoding with the whole history in Python lists; the tokens, and the smallest lead of one over the next."""
     heads, kv_heads, width = model.heads, model.kv_heads, model.head_dim
     history = [([], []) for _ in range(model.layers)]
@@ -108,7 +108,8 @@ def test_an_empty_prompt_is_refused_and_so_is_a_draw() -> None:
 
 def stored(folder: Path, tensors: dict[str, np.ndarray]) -> None:
     """A safetensors file as the format's README lays it out."""
-    header, data = {"__metadata__": {"format": "pt"}}, b""
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    data = b""
     for name, array in tensors.items():
         dtype = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64"}[array.dtype.name]
         header[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": (len(data), len(data) + array.nbytes)}
@@ -125,7 +126,8 @@ def llama_tensors(model: Model, dtype: Any) -> dict[str, np.ndarray]:
         one = f"model.layers.{layer}"
         shapes |= {f"{one}.{norm}": (model.d_model,) for norm in ("input_layernorm", "post_attention_layernorm")}
         shapes |= {f"{one}.self_attn.{which}_norm": (model.head_dim,) for which in "qk" if model.qk_norm}
-        shapes |= {f"{one}.self_attn.{which}_proj": (rows, model.d_model) for which, rows in zip("qkv", (width, kv, kv))}
+        rows = zip("qkv", (width, kv, kv), strict=True)
+        shapes |= {f"{one}.self_attn.{which}_proj": (height, model.d_model) for which, height in rows}
         shapes |= {f"{one}.self_attn.o_proj": (model.d_model, width), f"{one}.mlp.down_proj": (model.d_model, model.d_ff)}
         shapes |= {f"{one}.mlp.{which}_proj": (model.d_ff, model.d_model) for which in ("gate", "up")}
     if not model.tied:
@@ -169,10 +171,10 @@ def test_weights_of_another_model_are_refused_in_one_sentence(tmp_path: Path) ->
         Checkpoint(tmp_path).check(replace(step, model=replace(LLAMA, vocab=102)))
     with pytest.raises(ValueError, match=r"weights must hold model.layers.2.input_layernorm.weight; .* does not"):
         Checkpoint(tmp_path).check(replace(step, model=replace(LLAMA, layers=3)))
-    with pytest.raises(ValueError, match="weights must be laid out as Llama's, which have no position.table"):
+    with pytest.raises(ValueError, match=r"weights must be laid out as Llama's, which have no position.table"):
         Checkpoint(tmp_path).check(replace(step, model=GPT2))
     stored(tmp_path, tensors | {"model.norm.weight": np.zeros(48, np.int64)})
-    with pytest.raises(ValueError, match="weights must be BF16, F16, F32; model.norm.weight is I64"):
+    with pytest.raises(ValueError, match=r"weights must be BF16, F16, F32; model.norm.weight is I64"):
         Checkpoint(tmp_path).check(step)
     (tmp_path / "model.safetensors").write_bytes(b"\x08\0\0\0\0\0\0\0not json")
     with pytest.raises(ValueError, match="weights must be readable safetensors files; got "):

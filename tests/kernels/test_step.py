@@ -128,5 +128,5 @@ def test_a_call_that_nothing_computes_is_named(monkeypatch: pytest.MonkeyPatch) 
     assert reason.startswith("nothing computes its ")
     assert reason.endswith("(none is for abacus)")
     monkeypatch.setattr(jax, "default_backend", lambda: "abacus")
-    with pytest.raises(ValueError, match="nothing computes its .* is for abacus"):
+    with pytest.raises(ValueError, match=r"nothing computes its .* is for abacus"):
         Decoder(workload, {})
