@@ -86,7 +86,8 @@ class _Drawing:
         if tensor.below:
             uniform = self.generator.random(tensor.shape) * tensor.below
             return one.pack(np.asarray(uniform if one.holds_numbers else np.floor(uniform)))
-        is_matrix = tensor.role == "weight" and len(tensor.shape) > 1
+        axes = len(tensor.shape)
+        is_matrix = tensor.role == "weight" and axes > 1
         scale = 1 / math.sqrt(tensor.shape[-1]) if is_matrix else 1.0
         if tensor.elements <= self.most:
             return one.pack(_gaussian(self.generator, tensor.shape, scale))
