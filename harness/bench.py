@@ -38,9 +38,6 @@ from .whole import depths
 MEASURED_FORMATS = ("f32", "bf16")
 """Formats whose matrix-product peak is probed: those that kernels compute in."""
 
-STEP_SHARE = 0.2
-"""Share of the free memory for the weights and caches of a whole step. Proving it right takes as much again, twice."""
-
 MANY_FILES = 256
 """Runs whose files are merged into one: reading that many small files takes about a second."""
 
@@ -55,7 +52,7 @@ def run(config: DictConfig) -> int:
     free_bytes = memory_available(Path("/")) or psutil.virtual_memory().available
     calls = asked.calls(config.kernel.ops)
     if "step" in config.kernel.ops:
-        calls |= asked.steps(depths(asked.step, STEP_SHARE * free_bytes))
+        calls |= asked.steps(depths(asked.step, session.POOL_SHARE * free_bytes))
     draw = _drawing(config.weights, calls)
     if not calls:
         raise UsageError(f"kernel must be an op that {asked.step.model.name} calls; got {', '.join(config.kernel.ops)}")

@@ -43,19 +43,23 @@ class Whole:
 
 
 def depths(step: Step, room_bytes: float) -> tuple[int, ...]:
-    """How many layers are measured: all of them, or two smaller copies of the model that fit together.
+    """How many layers are measured: all of them, or two smaller copies of the model, of which one is about half the other.
 
     The difference between two depths is the time of the layers between them, so what stands outside the layers is not
-    scaled with them. Depths are whole periods of the pattern of windowed layers.
+    scaled with them. Depths are whole periods of the pattern of windowed layers. Room is for the arrays twice, as they
+    are drawn and as the device has them, and for those of the smaller copy.
     """
     model = step.model
     period = model.window.local + model.window.full if model.window else 1
-    if model.layers <= 2 * period or _bytes(step, model.layers) <= room_bytes:
+    if model.layers <= 2 * period or 2 * _bytes(step, model.layers) <= room_bytes:
         return (model.layers,)
     one, two = _bytes(step, period), _bytes(step, 2 * period)
-    fitting = 2 + int((room_bytes - two) // (two - one))
+
+    def taken(periods: int) -> float:
+        return 3 * one + (two - one) * (periods // 2 - 1 + 2 * (periods - 1))
+
     most = (model.layers - 1) // period
-    deepest = min(max(2, fitting), most)
+    deepest = max((periods for periods in range(2, most + 1) if taken(periods) <= room_bytes), default=2)
     return deepest // 2 * period, deepest * period
 
 
@@ -105,7 +109,7 @@ def _scaled(by_depth: Mapping[int, Measurement], layers: int) -> tuple[float, fl
         return deep_us + beyond * (deep_us - shallow_us)
 
     return (
-        along(a.latency_high_us, b.latency_low_us),
+        max(b.latency_low_us, along(a.latency_high_us, b.latency_low_us)),
         along(a.latency_us, b.latency_us),
         along(a.latency_low_us, b.latency_high_us),
     )

@@ -150,8 +150,9 @@ def _grown(cache: Any, tensor: Tensor) -> Any:
     """The cache with rows of zeros up to the tensor's shape, or all zeros where there is none yet."""
     if cache is None:
         return jax.tree.map(jnp.array, format_named(tensor.format).pack(np.zeros(tensor.shape, np.float32)))
+    rows = tensor.shape[1]
     # In NumPy, since JAX would compile it for every number of rows.
-    return jax.tree.map(lambda leaf: jax.device_put(np.pad(leaf, ((0, 0), (0, tensor.shape[1] - leaf.shape[1]), (0, 0)))), cache)
+    return jax.tree.map(lambda leaf: jax.device_put(np.pad(leaf, ((0, 0), (0, rows - leaf.shape[1]), (0, 0)))), cache)
 
 
 def _held(kind: type[nnx.Variable[Any]], packed: Any) -> Any:
