@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,10 @@ import psutil
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from ..kernels import check
 from ..kernels.op import Implementation, Need, Workload, supported
+from ..kernels.step import DecodeStep
+from ..kernels.step.checkpoint import Checkpoint, differences
 from . import host as hosts
 from .errors import UsageError
 from .figures import Compilation, Statistics, Timing, Work
@@ -30,6 +33,7 @@ from .report.progress import Progress
 from .report.summary import summary
 from .report.table import check_output, show, write
 from .store import Store
+from .whole import depths
 
 MEASURED_FORMATS = ("f32", "bf16")
 """Formats whose matrix-product peak is probed: those that kernels compute in."""
@@ -45,7 +49,11 @@ def run(config: DictConfig) -> int:
     residency: Any = chosen("timing.residency", config.timing.residency, ("cold", "warm"))
     if config.seed < 0:
         raise UsageError(f"seed must be a whole number from 0; got {config.seed}")
+    free_bytes = memory_available(Path("/")) or psutil.virtual_memory().available
     calls = asked.calls(config.kernel.ops)
+    if "step" in config.kernel.ops:
+        calls |= asked.steps(depths(asked.step, session.POOL_SHARE * free_bytes))
+    draw = _drawing(config.weights, calls)
     if not calls:
         raise UsageError(f"kernel must be an op that {asked.step.model.name} calls; got {', '.join(config.kernel.ops)}")
     if config.output:
@@ -64,7 +72,7 @@ def run(config: DictConfig) -> int:
         machine = session.Machine(
             backend=backend,
             cache_bytes=here.last_level_cache_bytes,
-            free_bytes=memory_available(Path("/")) or psutil.virtual_memory().available,
+            free_bytes=free_bytes,
             limits=limits,
             usual_read_gbs=before.read_gbs,
             usual_multiply_add_gflops=before.multiply_add_gflops,
@@ -73,7 +81,7 @@ def run(config: DictConfig) -> int:
         records = [to_record(result) for result in passed_over]
         try:
             for result in session.run(
-                chosen_calls, machine, stopping, residency=residency, seed=config.seed, progress=progress
+                chosen_calls, machine, stopping, residency=residency, seed=config.seed, progress=progress, draw=draw
             ):
                 records.append(to_record(result))
         finally:
@@ -113,6 +121,30 @@ def _implementations(
         reasons = "; ".join(dict.fromkeys(f"{result.implementation}: {result.reason}" for result in passed_over))
         raise UsageError(f"implementation must be one that can compute these kernels; got {choice!r}: {reasons}")
     return pairs, passed_over
+
+
+def _drawing(weights: str | None, calls: Iterable[Workload]) -> session.Draw:
+    """What makes operands: a seed, and for a whole step the user's own weights where there are some."""
+    if weights is None:
+        return check.draw
+    steps = [call for call in calls if isinstance(call, DecodeStep)]
+    if not steps:
+        raise UsageError(f"weights must be null where kernel is not step; got {weights!r}")
+    folder = Path(weights).expanduser()
+    try:
+        checkpoint = Checkpoint(folder)
+        for step in steps:
+            checkpoint.check(step)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    for difference in differences(folder):
+        print(f"roofcast: the model's {difference}: times are the model's, tokens would not be", file=sys.stderr)
+
+    def draw(workload: Workload, seed: int) -> Mapping[str, Any]:
+        drawn = check.draw(workload, seed)
+        return drawn | checkpoint.read(workload) if isinstance(workload, DecodeStep) else drawn
+
+    return draw
 
 
 def _recorder(

@@ -9,7 +9,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from ..kernels.formats import format_names
-from ..kernels.op import op_names
+from ..kernels.op import op_named, op_names
 
 
 @dataclass
@@ -62,6 +62,7 @@ class Bench(Question):
     timing: Timing = field(default_factory=Timing)
     implementation: str = "default"
     peers: str = "none"
+    weights: str | None = None
     seed: int = 0
     experiment: Any = None
 
@@ -92,6 +93,8 @@ def register() -> None:
     for op in measured_ops():
         store.store(group="kernel", name=op, node=KernelChoice(ops=[op]))
     store.store(group="kernel", name="all", node=KernelChoice(ops=list(measured_ops())))
+    # The whole step says most beside its kernels, measured in the same minutes: kernel.ops=[step] is the step alone.
+    store.store(group="kernel", name="step", node=KernelChoice(ops=[*measured_ops(), "step"]))
     for name in format_names("weight"):
         kv = name if name in format_names("kv") else "bf16"
         store.store(group="format", name=name, node=FormatChoice(weight=name, kv=kv))
@@ -99,4 +102,4 @@ def register() -> None:
 
 def measured_ops() -> tuple[str, ...]:
     """Ops that a model's decode step may ask for; the ceiling probes are always measured."""
-    return tuple(name for name in op_names() if name not in ("stream", "peak"))
+    return tuple(name for name in op_names() if op_named(name).is_kernel)

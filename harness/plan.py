@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from ..kernels.formats import format_names
 from ..kernels.model import Formats, Step
 from ..kernels.op import Need, Workload
+from ..kernels.step import DecodeStep
 from .devices import device_from, target
 from .envelope import Envelope
 from .errors import UsageError
@@ -45,6 +46,18 @@ class Plan:
         """The distinct calls of some ops that a token makes, each with the needs that it meets, in step order."""
         wanted = [need for need in self.needs if need.count and need.workload.op in ops]
         return {need.workload: tuple(n for n in wanted if n.workload == need.workload) for need in wanted}
+
+    def steps(self, depths: Iterable[int]) -> dict[Workload, tuple[Need, ...]]:
+        """The whole step as one call, of copies of the model with so many layers.
+
+        Raises:
+            UsageError: if the model has a part that no step is composed of.
+        """
+        try:
+            wholes = [DecodeStep.of(self.step, layers) for layers in depths]
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        return {whole: (Need("step", whole, 1),) for whole in wholes}
 
 
 def plan(config: DictConfig) -> Plan:

@@ -40,12 +40,15 @@ def usual(store: Store, host_key: str) -> tuple[Usual, str]:
 def latest(store: Store, calls: Iterable[Workload]) -> Report[Measurement]:
     """The newest cold measurement of each of some calls with each implementation, in the order of the calls.
 
+    A whole step counts as it is: it finds its weights where the step before it left them.
+
     All are of the host that measured one of them last: times of two machines are not added up.
     """
     wanted = {(call.op, json.dumps(call.axes(), sort_keys=True)): place for place, call in enumerate(calls)}
     names = ", ".join("?" * len(wanted))
     report = store.read(
-        f"residency IS DISTINCT FROM 'warm' AND axes IN ({names})" if names else "FALSE", [axes for _, axes in wanted]
+        f"(residency IS DISTINCT FROM 'warm' OR op = 'step') AND axes IN ({names})" if names else "FALSE",
+        [axes for _, axes in wanted],
     )
     found = [one for one in report.found if (one.subject.op, one.subject.axes) in wanted]
     here = found[-1].host.key if found else ""

@@ -8,6 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from ..kernels.op import op_names
+from ..kernels.step import missing_part
 from .errors import UsageError
 from .plan import plan
 from .recall import latest
@@ -21,7 +22,12 @@ def run(config: DictConfig) -> int:
     asked = plan(config)
     if config.output:
         check_output(Path(config.output))
-    report = latest(Store(Path(config.results)), asked.calls(op_names()))
+    calls = asked.calls(op_names())
+    model = asked.step.model
+    if missing_part(model) is None:
+        # Which copies of the model were measured depends on the memory that was free.
+        calls |= asked.steps(range(1, model.layers + 1))
+    report = latest(Store(Path(config.results)), calls)
     if report.complaint:
         print(f"roofcast: {report.complaint}", file=sys.stderr)
     if not report.found:

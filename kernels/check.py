@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from .formats.base import Plain
 from .op import Tensor, Workload
 
 _DRAWN_ELEMENTS = 2**22
-"""Numbers that are drawn one by one. A larger tensor repeats its first rows in random order: drawing and rounding
+"""Numbers that are drawn one by one. A larger tensor repeats so many numbers' rows in random order: drawing and rounding
 every element of a gigabyte would take longer than the measurement."""
 _ELEMENT_SPAN = 16
 """No element of a Gaussian result is further out than this many root mean squares."""
@@ -26,7 +27,7 @@ _ELEMENT_SPAN = 16
 def draw(workload: Workload, seed: int) -> dict[str, Any]:
     """Packed operands from a seeded generator.
 
-    Numbers are Gaussian: of variance 1, and of variance 1/k for weights whose last axis is k, so that results are of
+    Numbers are Gaussian: of variance 1, and of variance 1/k for matrices whose last axis is k, so that results are of
     order 1 as in a trained model. Tensors with a `below` are uniform in [0, below), several indices as far from each other
     as can be. There is no NaN and no infinity.
 
@@ -39,7 +40,10 @@ def draw(workload: Workload, seed: int) -> dict[str, Any]:
 
     """
     generator = np.random.default_rng(seed)
-    return {name: _drawn(tensor, generator) for name, tensor in workload.operands().items()}
+    tensors = workload.operands()
+    # However many tensors there are, so many numbers are drawn in all for each width, format and scale.
+    drawing = _Drawing(generator, _DRAWN_ELEMENTS // max(1, len(tensors) // 4))
+    return {name: drawing.drawn(tensor) for name, tensor in tensors.items()}
 
 
 def expected(workload: Workload, packed: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -47,16 +51,7 @@ def expected(workload: Workload, packed: Mapping[str, Any]) -> tuple[Any, ...]:
 
     A result of role `index` has one more axis: all the values that are right in its place, some of them repeated.
     """
-    formats = {name: format_named(tensor.format) for name, tensor in workload.operands().items()}
-    parts = [
-        workload.reference(**{name: formats[name].unpack(value) for name, value in piece.items()})
-        for piece in workload.pieces(packed)
-    ]
-    return (
-        parts[0]
-        if len(parts) == 1
-        else tuple(np.concatenate(results, workload.piece_axis) for results in zip(*parts, strict=True))
-    )
+    return workload.expected(packed)
 
 
 def error(workload: Workload, outputs: Any, expected: tuple[Any, ...]) -> float:
@@ -79,22 +74,34 @@ def error(workload: Workload, outputs: Any, expected: tuple[Any, ...]) -> float:
     return max(_distance(*one) for one in zip(results, outputs, expected, strict=True))
 
 
-def _drawn(tensor: Tensor, generator: np.random.Generator) -> Any:
-    one = format_named(tensor.format)
-    if tensor.role == "index" and tensor.shape:
-        return one.pack(_spread(tensor, generator))
-    if tensor.below:
-        uniform = generator.random(tensor.shape) * tensor.below
-        return one.pack(np.asarray(uniform if one.roles else np.floor(uniform)))
-    scale = 1 / math.sqrt(tensor.shape[-1]) if tensor.role == "weight" else 1.0
-    if tensor.elements <= _DRAWN_ELEMENTS or len(tensor.shape) < 2:
-        return one.pack(_gaussian(generator, tensor.shape, scale))
-    width = tensor.shape[-1]
-    count = tensor.elements // width
-    bands = math.ceil(min(count, _DRAWN_ELEMENTS / width) / one.band)
-    packed = one.pack(_gaussian(generator, (bands * one.band, width), scale))
-    drawn = generator.integers(bands, size=math.ceil(count / one.band))[:, None] * one.band + np.arange(one.band)
-    return _reshaped(one.rows(packed, drawn.ravel()[:count]), tensor.shape[:-2])
+@dataclass
+class _Drawing:
+    """Draws tensors; those of more than `most` numbers are made of rows that tensors of their width share."""
+
+    generator: np.random.Generator
+    most: int
+    shared: dict[tuple[int, str, float], Any] = field(default_factory=dict)
+
+    def drawn(self, tensor: Tensor) -> Any:
+        one = format_named(tensor.format)
+        if tensor.role == "index" and tensor.shape:
+            return one.pack(_spread(tensor, self.generator))
+        if tensor.below:
+            uniform = self.generator.random(tensor.shape) * tensor.below
+            return one.pack(np.asarray(uniform if one.roles else np.floor(uniform)))
+        axes = len(tensor.shape)
+        is_matrix = tensor.role == "weight" and axes > 1
+        scale = 1 / math.sqrt(tensor.shape[-1]) if is_matrix else 1.0
+        if tensor.elements <= self.most or axes < 2:
+            return one.pack(_gaussian(self.generator, tensor.shape, scale))
+        width = tensor.shape[-1]
+        count = tensor.elements // width
+        bands = math.ceil(_DRAWN_ELEMENTS / width / one.band)
+        key = (width, tensor.format, scale)
+        if key not in self.shared:
+            self.shared[key] = one.pack(_gaussian(self.generator, (bands * one.band, width), scale))
+        drawn = self.generator.integers(bands, size=math.ceil(count / one.band))[:, None] * one.band + np.arange(one.band)
+        return _reshaped(one.rows(self.shared[key], drawn.ravel()[:count]), tensor.shape[:-2])
 
 
 def _spread(tensor: Tensor, generator: np.random.Generator) -> np.ndarray:

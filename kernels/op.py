@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
+
 from .formats import format_named
 
 if TYPE_CHECKING:
@@ -98,6 +100,8 @@ class Workload(ABC):
     """Operands whose buffer the call takes over; the result of the same name is the next call's operand."""
     piece_axis: ClassVar[int] = 0
     """The axis along which the references of `pieces` are joined."""
+    is_kernel: ClassVar[bool] = True
+    """Whether a decode step is made of such calls: neither a probe of the machine's ceilings nor the step itself."""
 
     @abstractmethod
     def operands(self) -> dict[str, Tensor]:
@@ -140,6 +144,17 @@ class Workload(ABC):
             enough_bytes: memory that other calls touch before one touches the same again, where this call's own would do.
         """
         return self
+
+    def expected(self, packed: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The float64 results for packed operands, piece by piece and joined along `piece_axis`."""
+        formats = {name: format_named(tensor.format) for name, tensor in self.operands().items()}
+        parts = [
+            self.reference(**{name: formats[name].unpack(value) for name, value in piece.items()})
+            for piece in self.pieces(packed)
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        return tuple(np.concatenate(results, self.piece_axis) for results in zip(*parts, strict=True))
 
     def cost(self) -> Cost:
         """FLOPs, and bytes per tensor. Ops that touch only part of an operand override `touched`."""

@@ -27,6 +27,8 @@ POOL_SHARE = 0.5
 PEER_TOLERANCE = 2e-2
 """Accepted of other libraries, which round the vector to the weights' precision or add up in less than float32."""
 
+Draw = Callable[[Workload, int], Mapping[str, Any]]
+
 
 _Name = tuple[Workload, str]
 """What is measured: a call, and the name of the code that computes it."""
@@ -150,6 +152,7 @@ def run(
     residency: Residency,
     seed: int,
     progress: Callable[[str, float], None] = lambda what, share: None,
+    draw: Draw = check.draw,
 ) -> Iterator[Result]:
     """Results in the order in which they are known; each batch that fits the memory is interleaved as a whole.
 
@@ -160,6 +163,7 @@ def run(
         residency: of weights and cache.
         seed: of operands and of the random order.
         progress: told what is being done, and the share of the whole that is done.
+        draw: makes the packed operands of a call from a seed.
     """
     batches = list(_batches(calls, POOL_SHARE * machine.free_bytes, machine.cache_bytes))
     done = 0
@@ -167,7 +171,7 @@ def run(
         ready: dict[_Name, Result] = {}
         for workload, one in batch:
             progress(f"checking {workload.label}", done / len(calls) / 2)
-            result = _ready(workload, one, machine, residency, seed)
+            result = _ready(workload, one, machine, residency, lambda call: draw(call, seed))
             done += 1
             if result.kernel is None:
                 yield result
@@ -260,20 +264,24 @@ def _impossible(seconds: np.ndarray, least_us: float, result: Result, limits: Li
     )
 
 
-def _ready(workload: Workload, one: Implementation, machine: Machine, residency: Residency, seed: int) -> Result:
+def _ready(
+    workload: Workload, one: Implementation, machine: Machine, residency: Residency, draw: Callable[[Workload], Any]
+) -> Result:
     """Draws operands, compiles, proves the result, and prepares the timing; stops where one of them says no."""
     needed = pool_bytes(workload, machine.cache_bytes)
     if needed > POOL_SHARE * machine.free_bytes:
         room = f"{POOL_SHARE:.0%} of the {machine.free_bytes / 1e9:.1f} GB that are free"
         return Result(workload, one.name, "refused", f"its operands take {needed / 1e9:.1f} GB, more than {room}")
-    result = _proven(_stand_in(workload, machine.cache_bytes, residency), one, machine, residency, seed)
+    result = _proven(_stand_in(workload, machine.cache_bytes, residency), one, machine, residency, draw)
     if result.kernel is not None and result.workload != workload:
         result = replace(result, kernel=replace(result.kernel, method=f"{result.kernel.method} of {result.workload.label}"))
     return replace(result, workload=workload)
 
 
-def _proven(workload: Workload, one: Implementation, machine: Machine, residency: Residency, seed: int) -> Result:
-    packed = check.draw(workload, seed=seed)
+def _proven(
+    workload: Workload, one: Implementation, machine: Machine, residency: Residency, draw: Callable[[Workload], Any]
+) -> Result:
+    packed = draw(workload)
     if one.is_peer:
         return _ready_peer(workload, one, machine, residency, packed)
     try:

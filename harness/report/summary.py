@@ -6,22 +6,25 @@ from collections.abc import Sequence
 
 from ..plan import Plan
 from ..record import Measurement
+from ..whole import whole
 from .ceilings import ceilings_table
 from .cost import cost_table
 from .peers import peers_table
 from .roofline import roofline_table
 from .table import Table
 from .throughput import throughput_table
+from .whole import whole_table
 
 
 def summary(records: Sequence[Measurement], asked: Plan) -> list[Table]:
-    """Ceilings, kernels, costs and throughput of a step's records, which are not empty, and the comparison with peers."""
+    """Ceilings, kernels, peers, costs, the whole step and throughput of a step's records, which are not empty."""
     newest = max(records, key=lambda record: record.started_at)
-    compared = peers_table(records)
+    compared, found = peers_table(records), whole(records, asked)
     return [
         ceilings_table(newest),
         roofline_table(records),
         *([compared] if compared else []),
         cost_table(records),
+        *([whole_table(found, asked)] if found else []),
         throughput_table(records, asked),
     ]

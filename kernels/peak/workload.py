@@ -27,6 +27,7 @@ class Peak(Workload):
     """
 
     op: ClassVar[str] = "peak"
+    is_kernel: ClassVar[bool] = False
     kind: Literal["multiply_add", "matmul"]
     format: str
     size: int

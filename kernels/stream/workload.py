@@ -29,6 +29,7 @@ class Stream(Workload):
     """
 
     op: ClassVar[str] = "stream"
+    is_kernel: ClassVar[bool] = False
     donated: ClassVar[tuple[str, ...]] = ("destination",)
     kind: Literal["read", "copy", "triad"]
     elements: int

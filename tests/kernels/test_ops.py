@@ -251,9 +251,10 @@ def test_a_wrong_or_a_second_best_expert_is_told_from_a_tie() -> None:
 def test_a_norm_forgets_the_scale_of_its_input(workload: Norm, one: Implementation, seed: int, scale: float) -> None:
     packed = check.draw(workload, seed)
     larger = {name: packed[name] * np.float32(scale) for name in ("x", "residual")}
-    # What is left of the scale is the epsilon under the root: 1e-5 against a variance of 2 x 0.25 at the least.
+    # What is left of the scale is the epsilon under the root, 1e-5 against a variance of 2 x 0.25 at the least, in results
+    # of up to 10.
     result, scaled = (_values(workload, one, operands)[0] for operands in (packed, packed | larger))
-    np.testing.assert_allclose(scaled, result, atol=3e-5)
+    np.testing.assert_allclose(scaled, result, atol=2e-4)
 
 
 @_typical("rope")

@@ -1,0 +1,150 @@
+"""caches, logits, token = step(weights, caches, token, position): one token through a whole model."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+from ..formats import format_named
+from ..model import Formats, Latent, Mixture, Model, Step, Window
+from ..op import Cost, Need, Tensor, Workload
+from .compose import Composition, missing_part
+from .reference import decode
+
+_NESTED = {"mixture": Mixture, "latent": Latent, "window": Window}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeStep(Workload):
+    """One decode step of `model` at `context`. Its calls, shapes and formats are those that the ops list for the step.
+
+    Raises:
+        ValueError: if the model has a part that no step is composed of yet.
+    """
+
+    op: ClassVar[str] = "step"
+    is_kernel: ClassVar[bool] = False
+    model: Model
+    context: int
+    weight_format: str = "bf16"
+    kv_format: str = "bf16"
+    activation_format: str = "f32"
+    sampling: Literal["greedy", "top_k", "top_p"] = "greedy"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.model, Mapping):
+            facts = {name: _NESTED[name](**value) if name in _NESTED else value for name, value in self.model.items()}
+            object.__setattr__(self, "model", Model(**facts))
+        part = missing_part(self.model)
+        if part is not None:
+            raise ValueError(f"model must be one that a whole step is composed for; got {self.model.name}, which has {part}")
+
+    @classmethod
+    def of(cls, step: Step, layers: int | None = None) -> DecodeStep:
+        """The whole step of a question, or of a copy of its model with fewer layers."""
+        model, formats = step.model, step.formats
+        return cls(
+            model=model if layers is None else replace(model, layers=layers),
+            context=step.context,
+            weight_format=formats.weight,
+            kv_format=formats.kv,
+            activation_format=formats.activation,
+            sampling=step.sampling,
+        )
+
+    @cached_property
+    def composition(self) -> Composition:
+        """The calls, and how they follow each other."""
+        formats = Formats(self.weight_format, self.kv_format, self.activation_format)
+        return Composition.of(Step(self.model, self.context, formats, self.sampling))
+
+    # The caches are as many as the model has layers.
+    @property
+    def donated(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """All caches."""
+        return tuple(self.composition.caches())
+
+    @property
+    def label(self) -> str:
+        return f"step {self.model.name} {self.model.layers} layers {self.weight_format}"
+
+    def axes(self) -> dict[str, Any]:
+        """Of the model, only what is not a default: a field that `Model` gains later changes no older record."""
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        defaults = {field.name: field.default for field in dataclasses.fields(Model)}
+        facts = {name: getattr(self.model, name) for name, default in defaults.items() if getattr(self.model, name) != default}
+        nested = {name: dataclasses.asdict(facts[name]) for name in _NESTED if name in facts}
+        return own | {"model": facts | nested}
+
+    def operands(self) -> dict[str, Tensor]:
+        token = {"token": Tensor((), "i32", "index", below=self.model.vocab)}
+        position = {"position": Tensor((), "i32", "index", below=self.context)}
+        uniform = {} if self.sampling == "greedy" else {"uniform": Tensor((), "f32", "activation", below=1)}
+        return self.composition.arrays() | token | position | uniform
+
+    def results(self) -> dict[str, Tensor]:
+        logits = self.composition.call("sampling").operands()["logits"]
+        token = self.composition.call("sampling").results()["token"]
+        return self.composition.caches() | {"logits": logits, "token": token}
+
+    def flops(self) -> float:
+        return sum(need.count * need.workload.flops() for need in self._needs)
+
+    def cost(self) -> Cost:
+        """The sum of the calls. What they hand to each other counts as `activations`; biases are not counted."""
+        reads, writes = dict.fromkeys(self.operands(), 0.0), dict.fromkeys(self.results(), 0.0)
+        reads["activations"] = writes["activations"] = 0.0
+        for role, layer in self.composition.places():
+            names, cost = self.composition.kept(role, layer), self.composition.call(role).cost()
+            for total, part in ((reads, cost.reads), (writes, cost.writes)):
+                for name, size in part.items():
+                    total[names.get(name, "activations")] += size
+        streamed = frozenset(name for name, tensor in self.operands().items() if tensor.role in ("weight", "kv"))
+        return Cost(self.flops(), reads, writes, streamed)
+
+    def tolerance(self) -> float:
+        """The calls' errors are independent and add up as squares, but for the rounding of the new keys and values: both
+        sides do it, and it may tip a few to the next number. No position is beyond the context.
+        """
+        calls = [(need.count, need.workload) for need in self._needs if need.workload.op != "cache"]
+        near = [(n, replace(one, max_context=self.context) if one.op == "rope" else one) for n, one in calls]
+        total = math.sqrt(sum(count * one.tolerance() ** 2 for count, one in near))
+        return max(total, format_named(self.kv_format).epsilon)
+
+    def reference(self, *_: Any, **operands: Any) -> tuple[Any, ...]:
+        return self.expected(operands)
+
+    def expected(self, packed: Mapping[str, Any]) -> tuple[Any, ...]:
+        inputs = {name: packed[name] for name in ("token", "position", "uniform") if name in packed}
+        return tuple(decode(self.composition, packed, self.tolerance(), **inputs).values())
+
+    @classmethod
+    def needed_by(cls, step: Step) -> Iterable[Need]:
+        return ()
+
+    @classmethod
+    def examples(cls) -> Iterable[DecodeStep]:
+        for model in _small_models():
+            for context, kv in ((1, "f32"), (40, "bf16")):
+                yield cls(model=model, context=context, weight_format=kv, kv_format=kv)
+
+    @property
+    def _needs(self) -> tuple[Need, ...]:
+        return tuple(self.composition.needs.values())
+
+
+def _small_models() -> Iterable[Model]:
+    """One model for each way in which layers are put together."""
+    shape: dict[str, Any] = {"family": "decoder", "heads": 4, "kv_heads": 2, "head_dim": 16, "vocab": 101, "max_context": 64}
+    old: dict[str, Any] = {"gated": False, "activation": "gelu", "norm": "layernorm"}
+    wide: dict[str, Any] = shape | {"d_model": 48, "d_ff": 80}
+    yield Model(name="small-llama", layers=2, tied=True, **wide)
+    yield Model(name="small-qwen", layers=1, qkv_bias=True, qk_norm=True, **wide)
+    yield Model(name="small-gpt2", layers=2, position="learned", tied=True, qkv_bias=True, **{**wide, "kv_heads": 4}, **old)
+    yield Model(name="small-falcon", layers=2, parallel_block=True, parallel_norms=2, **wide, **old)
+    window = Window(size=8, local=2, full=1)
+    yield Model(name="small-gemma", layers=4, activation="gelu", post_norm=True, qk_norm=True, window=window, **wide)
