@@ -14,7 +14,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from ..kernels import check
-from ..kernels.op import Implementation, Need, Workload, supported
+from ..kernels.op import Implementation, Need, Workload
+from ..kernels.registry import supported
 from ..kernels.step import DecodeStep
 from ..kernels.step.checkpoint import Checkpoint, differences
 from . import host as hosts

@@ -9,7 +9,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from ..kernels.formats import format_names
-from ..kernels.op import op_named, op_names
+from ..kernels.registry import op_named, op_names
 
 
 @dataclass

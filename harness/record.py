@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from ..kernels.model import Step
-from ..kernels.op import Need, Workload, is_peer, workload_from
+from ..kernels.op import Need, Workload, is_peer
+from ..kernels.registry import workload_from
 from .columns import Columns, columns, flatten, unflatten
 from .figures import Ceilings, Compilation, Statistics, Timing, Work
 from .host import Host

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from ..kernels.op import op_names
+from ..kernels.registry import op_names
 from ..kernels.step import missing_part
 from .errors import UsageError
 from .plan import plan

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..kernels.model import Step
-from ..kernels.op import Need, Tensor, op_named, op_names
+from ..kernels.op import Need, Tensor
+from ..kernels.registry import op_named, op_names
 from .errors import UsageError
 
 _INPUT = ("embedding", "position", "first_norm")

@@ -19,7 +19,8 @@ from flax import nnx
 
 from . import check
 from .formats import format_named
-from .op import Implementation, Tensor, Workload, supported
+from .op import Implementation, Tensor, Workload
+from .registry import supported
 from .step.checkpoint import Checkpoint
 from .step.workload import DecodeStep
 

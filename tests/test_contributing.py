@@ -24,7 +24,7 @@ from roofcast.harness.workloads import calls, decode_step, resident_elements, st
 from roofcast.kernels import check
 from roofcast.kernels.formats import format_named
 from roofcast.kernels.model import Formats, Step
-from roofcast.kernels.op import implementations, op_named, supported
+from roofcast.kernels.registry import implementations, op_named, supported
 
 found = {}
 

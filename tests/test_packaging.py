@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from roofcast.harness import catalogue
-from roofcast.kernels.op import op_names
+from roofcast.kernels.registry import op_names
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("kernels", "harness", "conf")
@@ -75,7 +75,7 @@ def test_an_installed_copy_finds_every_op_model_and_device(python, installed):
 import json
 import roofcast.kernels, roofcast.harness, roofcast.conf
 from roofcast.harness import catalogue
-from roofcast.kernels.op import op_named, op_names
+from roofcast.kernels.registry import op_named, op_names
 print(json.dumps({
     "from": [package.__file__ for package in (roofcast.kernels, roofcast.harness, roofcast.conf)],
     "ops": [op_named(name).op for name in op_names()],

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...kernels import check
-from ...kernels.op import Workload, supported
+from ...kernels.op import Workload
 from ...kernels.peak import Peak
+from ...kernels.registry import supported
 from ...kernels.stream import Stream
 from ..figures import Ceilings
 from ..host import DEFAULT_CACHE_BYTES

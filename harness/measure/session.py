@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ...kernels import check
-from ...kernels.op import Implementation, Workload, is_peer, supported
+from ...kernels.op import Implementation, Workload, is_peer
+from ...kernels.registry import supported
 from .ceilings import Limits
 from .cost_check import XlaCost, xla_cost
 from .guard import IMPOSSIBLE, Bound, Floor, floor

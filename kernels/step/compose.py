@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..model import Model, Step
-from ..op import Need, Tensor, Workload, op_named, op_names
+from ..op import Need, Tensor, Workload
+from ..registry import op_named, op_names
 
 Run = Callable[..., tuple[Any, ...]]
 """Called as `run(call, **operands)`; returns the results in order."""

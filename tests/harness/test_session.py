@@ -20,7 +20,8 @@ from roofcast.kernels.embedding import Embedding
 from roofcast.kernels.experts import Experts
 from roofcast.kernels.gemv import Gemv
 from roofcast.kernels.norm import Norm
-from roofcast.kernels.op import Implementation, Workload, implementations
+from roofcast.kernels.op import Implementation, Workload
+from roofcast.kernels.registry import implementations
 
 READ_GBS, PEAK_GFLOPS = 2000.0, 1e5
 """More than any machine has, so that no real sample here is impossible."""

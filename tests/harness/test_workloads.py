@@ -21,7 +21,8 @@ from roofcast.harness.workloads import (
     weight_bytes,
 )
 from roofcast.kernels.model import Formats, Mixture, Model, Step, Window
-from roofcast.kernels.op import Need, op_named, op_names
+from roofcast.kernels.op import Need
+from roofcast.kernels.registry import op_named, op_names
 
 NAMES = catalogue.names("model")
 LLAMA = model_named("llama-3.2-1b")

@@ -17,7 +17,7 @@ from roofcast.kernels import check
 from roofcast.kernels.attention import Attention
 from roofcast.kernels.attention.reference import attend, buckets
 from roofcast.kernels.model import Step
-from roofcast.kernels.op import supported
+from roofcast.kernels.registry import supported
 
 BACKEND = jax.default_backend()
 VARIANTS: list[dict[str, Any]] = [

@@ -14,7 +14,8 @@ from roofcast.kernels import check
 from roofcast.kernels.cache import CacheUpdate
 from roofcast.kernels.cache.packed import packed as packed_in_jax
 from roofcast.kernels.formats import format_named
-from roofcast.kernels.op import Implementation, implementations, supported
+from roofcast.kernels.op import Implementation
+from roofcast.kernels.registry import implementations, supported
 
 BACKEND = jax.default_backend()
 FORMATS = ("f32", "bf16", "int8", "fp8")

@@ -14,7 +14,8 @@ from roofcast.kernels.experts import Experts
 from roofcast.kernels.formats import format_named
 from roofcast.kernels.formats.base import Plain
 from roofcast.kernels.gemv import Gemv
-from roofcast.kernels.op import Workload, op_named, op_names
+from roofcast.kernels.op import Workload
+from roofcast.kernels.registry import op_named, op_names
 from roofcast.kernels.sampling import Sampling
 
 EXAMPLES = [example for op in op_names() for example in op_named(op).examples()]

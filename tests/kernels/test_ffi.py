@@ -379,7 +379,7 @@ def test_without_numba_the_reason_is_said() -> None:
         import sys
         sys.modules["numba"] = None
         from roofcast.kernels.gemv import Gemv
-        from roofcast.kernels.op import supported
+        from roofcast.kernels.registry import supported
         for one, refusal in supported(Gemv(n=1, k=1, weight_format="f32"), "cpu"):
             print(one.name, refusal)
         """

@@ -20,7 +20,8 @@ from roofcast.kernels.experts import Experts
 from roofcast.kernels.formats import format_named, format_names
 from roofcast.kernels.gemv import Gemv
 from roofcast.kernels.norm import Norm
-from roofcast.kernels.op import Implementation, Workload, implementations, op_named, op_names, supported
+from roofcast.kernels.op import Implementation, Workload
+from roofcast.kernels.registry import implementations, op_named, op_names, supported
 from roofcast.kernels.rope import Rope
 from roofcast.kernels.router import Router
 from roofcast.kernels.sampling import Sampling

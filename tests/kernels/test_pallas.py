@@ -19,7 +19,8 @@ from roofcast.kernels.attention import pallas as attention
 from roofcast.kernels.formats import format_named
 from roofcast.kernels.gemv import Gemv
 from roofcast.kernels.gemv import pallas as gemv
-from roofcast.kernels.op import Implementation, Tensor, Workload, implementations, op_named, op_names, unstorable
+from roofcast.kernels.op import Implementation, Tensor, Workload
+from roofcast.kernels.registry import implementations, op_named, op_names, unstorable
 
 FORMATS = ("f32", "bf16", "int8", "fp8")
 HALF = {"activation_format": "bf16"}

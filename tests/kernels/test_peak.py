@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from roofcast.kernels import check
-from roofcast.kernels.op import Implementation, supported
+from roofcast.kernels.op import Implementation
 from roofcast.kernels.peak import Peak
 from roofcast.kernels.peak.reference import chain
 from roofcast.kernels.peak.workload import FACTOR, TERM
+from roofcast.kernels.registry import supported
 
 
 def _runnable(*workloads: Peak):

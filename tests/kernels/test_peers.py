@@ -10,7 +10,8 @@ from roofcast.kernels.attention import Attention
 from roofcast.kernels.formats import format_named
 from roofcast.kernels.gemv import Gemv
 from roofcast.kernels.libraries import ggml, pytorch
-from roofcast.kernels.op import Workload, implementations
+from roofcast.kernels.op import Workload
+from roofcast.kernels.registry import implementations
 
 HEADS: dict[str, Any] = {"head_dim": 64, "value_dim": 64, "scale_dim": 64}
 CALLS: list[Workload] = [

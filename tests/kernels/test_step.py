@@ -13,7 +13,7 @@ from roofcast.kernels import check
 from roofcast.kernels.decoder import Decoder, refusal
 from roofcast.kernels.formats import format_named
 from roofcast.kernels.model import Formats, Step
-from roofcast.kernels.op import supported, workload_from
+from roofcast.kernels.registry import supported, workload_from
 from roofcast.kernels.step import DecodeStep
 
 DENSE = ("llama-3.2-1b", "qwen2.5-0.5b", "qwen3-0.6b", "gpt2", "gpt3-175b", "falcon-180b", "gemma-3-1b", "opt-175b")

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from roofcast.kernels import check
-from roofcast.kernels.op import Implementation, op_named, supported, workload_from
+from roofcast.kernels.op import Implementation
+from roofcast.kernels.registry import op_named, supported, workload_from
 from roofcast.kernels.stream import Stream
 from roofcast.kernels.stream.workload import BLOCK
 

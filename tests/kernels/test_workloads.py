@@ -17,7 +17,7 @@ from roofcast.kernels.experts import Experts
 from roofcast.kernels.gemv import Gemv
 from roofcast.kernels.model import Formats, Latent, Model, Step, Window
 from roofcast.kernels.norm import Norm
-from roofcast.kernels.op import implementations, op_named, op_names, workload_from
+from roofcast.kernels.registry import implementations, op_named, op_names, workload_from
 from roofcast.kernels.rope import Rope
 from roofcast.kernels.router import Router
 from roofcast.kernels.sampling import Sampling
