@@ -24,7 +24,12 @@ from .figures import Compilation, Statistics, Timing, Work
 from .linux import memory_available
 from .measure import session
 from .measure.ceilings import Limits, measure_limits
+from .measure.choice import chosen as chosen_implementations
+from .measure.choice import chosen_peers
 from .measure.device import backend_and_kind
+from .measure.prove import POOL_SHARE, Draw
+from .measure.prove import tolerance as accepted_error
+from .measure.result import Machine, Result
 from .measure.rounds import Stopping
 from .overrides import as_typed
 from .plan import Plan, chosen, plan
@@ -53,7 +58,7 @@ def run(config: DictConfig) -> int:
     free_bytes = memory_available(Path("/")) or psutil.virtual_memory().available
     calls = asked.calls(config.kernel.ops)
     if "step" in config.kernel.ops:
-        calls |= asked.steps(depths(asked.step, session.POOL_SHARE * free_bytes))
+        calls |= asked.steps(depths(asked.step, POOL_SHARE * free_bytes))
     draw = _drawing(config.weights, calls)
     if not calls:
         raise UsageError(f"kernel must be an op that {asked.step.model.name} calls; got {', '.join(config.kernel.ops)}")
@@ -70,7 +75,7 @@ def run(config: DictConfig) -> int:
         progress("measuring this machine's ceilings", 0.0)
         limits = measure_limits(backend, here.cache_bytes, MEASURED_FORMATS)
         before, complaint = usual(store, here.key)
-        machine = session.Machine(
+        machine = Machine(
             backend=backend,
             cache_bytes=here.last_level_cache_bytes,
             free_bytes=free_bytes,
@@ -102,17 +107,17 @@ def run(config: DictConfig) -> int:
 
 def _implementations(
     calls: Mapping[Workload, Sequence[Need]], choice: str, peers: str, backend: str
-) -> tuple[list[tuple[Workload, Implementation]], list[session.Result]]:
+) -> tuple[list[tuple[Workload, Implementation]], list[Result]]:
     """Pairs to measure, and a result with its reason for each implementation that was passed over."""
     pairs: list[tuple[Workload, Implementation]] = []
-    passed_over: list[session.Result] = []
+    passed_over: list[Result] = []
     for workload in calls:
         for able, refused in (
-            session.chosen(workload, choice, backend),
-            session.chosen_peers(workload, peers, backend),
+            chosen_implementations(workload, choice, backend),
+            chosen_peers(workload, peers, backend),
         ):
             pairs += [(workload, one) for one in able]
-            passed_over += [session.Result(workload, name, "unsupported", reason) for name, reason in refused.items()]
+            passed_over += [Result(workload, name, "unsupported", reason) for name, reason in refused.items()]
     known = {"none", "all"} | {
         one.name.partition(".")[2] for workload in calls for one, _ in supported(workload, backend, peers=True)
     }
@@ -124,7 +129,7 @@ def _implementations(
     return pairs, passed_over
 
 
-def _drawing(weights: str | None, calls: Iterable[Workload]) -> session.Draw:
+def _drawing(weights: str | None, calls: Iterable[Workload]) -> Draw:
     """What makes operands: a seed, and for a whole step the user's own weights where there are some."""
     if weights is None:
         return check.draw
@@ -150,9 +155,9 @@ def _drawing(weights: str | None, calls: Iterable[Workload]) -> session.Draw:
 
 def _recorder(
     asked: Plan, calls: Mapping[Workload, Sequence[Need]], run: Run, here: hosts.Host, limits: Limits
-) -> Callable[[session.Result], Measurement]:
-    def to_record(result: session.Result) -> Measurement:
-        tolerance = session.tolerance(result.workload, result.implementation)
+) -> Callable[[Result], Measurement]:
+    def to_record(result: Result) -> Measurement:
+        tolerance = accepted_error(result.workload, result.implementation)
         return Measurement(
             started_at=utc_now(),
             run=run,
@@ -169,7 +174,7 @@ def _recorder(
     return to_record
 
 
-def _compilation(result: session.Result) -> Compilation | None:
+def _compilation(result: Result) -> Compilation | None:
     if result.compiled is None:
         return None
     xla = result.xla
@@ -187,7 +192,7 @@ def _compilation(result: session.Result) -> Compilation | None:
     )
 
 
-def _timing(result: session.Result) -> Timing | None:
+def _timing(result: Result) -> Timing | None:
     kernel, series = result.kernel, result.series
     if kernel is None or series is None or result.status not in ("ok", "refused"):
         return None
@@ -205,7 +210,7 @@ def _timing(result: session.Result) -> Timing | None:
     )
 
 
-def _statistics(result: session.Result) -> Statistics | None:
+def _statistics(result: Result) -> Statistics | None:
     timed = result.timed
     if timed is None:
         return None

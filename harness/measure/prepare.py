@@ -19,9 +19,9 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from ...kernels.op import Implementation, Workload
+from . import loops
 
 Residency = Literal["cold", "warm"]
 
@@ -35,8 +35,6 @@ DIRECT_DISPATCHES = 50
 """A kernel at least this many dispatches long is called directly: dispatch is then under 2 % of its time."""
 MOST_TURNS = 10**8
 """A loop that is still too short then has lost its calls to the compiler; its samples will be refused as impossible."""
-INDEX_STRIDE = 40507
-"""Rows that an index moves on from call to call: far, as tokens do, and prime, so that it meets every row before one again."""
 SAMPLE_S = 2e-3
 """Calls are batched until a sample lasts this long: far above the timer's resolution, short against drift."""
 
@@ -199,7 +197,7 @@ def _direct(
     def sample() -> float:
         nonlocal first
         numbers = range(first, first + calls)
-        inputs = jax.block_until_ready([_moved_on(workload, hot, number // len(pool)) for number in numbers])
+        inputs = jax.block_until_ready([loops.moved_on(workload, hot, number // len(pool)) for number in numbers])
         start = time.perf_counter()
         for number, mine in zip(numbers, inputs, strict=True):
             operands = pool[number % len(pool)]
@@ -226,16 +224,16 @@ def _looped(
     """A compiled loop over the copies, each call waiting for the one before, so that one dispatch pays for many calls."""
     carried = {name: first[name] for name in workload.donated if name in first}
     if stacked:
-        pool: Any = jax.tree.map(lambda leaf: jnp.broadcast_to(_bits(leaf), (copies, *leaf.shape)).copy(), first)
+        pool: Any = jax.tree.map(lambda leaf: jnp.broadcast_to(loops.bits(leaf), (copies, *leaf.shape)).copy(), first)
     else:
         kept = {name: value for name, value in first.items() if name not in carried}
         pool = [kept, *(jax.tree.map(jnp.copy, kept) for _ in range(copies - 1))]
     shapes = jax.eval_shape(functools.partial(one.function, workload), **first, **hot)
     # Where buffers are handed on, they are the chain; elsewhere the results are.
     results = jnp.zeros(()) if carried else jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    state: _State = (carried, hot, results)
+    state: loops.State = (carried, hot, results)
     like = jax.tree.map(_spec, first) if stacked else None
-    loop = jax.jit(functools.partial(_loop, workload, one, like), donate_argnums=(1,))
+    loop = jax.jit(functools.partial(loops.turns, workload, one, like), donate_argnums=(1,))
     turn_number = jax.ShapeDtypeStruct((), jnp.int32)
     program = loop.lower(*jax.tree.map(_spec, (pool, state)), turn_number, turn_number).compile()
 
@@ -257,57 +255,3 @@ def _looped(
         turns = math.ceil(turns * min(8.0, max(1.5, 1.2 * wanted_s / seconds)))
     calls = turns * (1 if stacked else len(pool))
     return lambda: run(turns) / calls, calls
-
-
-_State = tuple[dict[str, Any], dict[str, Any], Any]
-"""What a loop hands from call to call: donated operands, activations, and the last results."""
-
-
-def _loop(workload: Workload, one: Implementation, like: Any, pool: Any, state: _State, start: Any, stop: Any) -> _State:
-    """Turns [start, stop) of the loop. `like` holds the dtypes of one copy where the copies are stacked, else None."""
-    donated = [name for name in workload.results() if name in state[0]]
-    copies = len(pool) if like is None else jax.tree.leaves(pool)[0].shape[0]
-
-    def call(number: Any, cold: dict[str, Any], state: _State) -> _State:
-        carried, hot, results = state
-        hot = {name: _after(results, number, value) for name, value in hot.items()}
-        results = one.function(workload, **cold, **carried, **_moved_on(workload, hot, number // copies))
-        if donated:
-            carried = dict(zip(donated, results if isinstance(results, tuple) else (results,), strict=False))
-            results = jnp.zeros(())
-        return carried, hot, results
-
-    def turn(number: Any, state: _State) -> _State:
-        if like is not None:
-            slices = jax.tree.map(lambda leaf: lax.dynamic_index_in_dim(leaf, number % copies, keepdims=False), pool)
-            return call(number, jax.tree.map(lambda leaf, like: leaf.view(like.dtype), slices, like), state)
-        for place, cold in enumerate(pool):
-            state = call(number * len(pool) + place, cold, state)
-        return state
-
-    return lax.fori_loop(start, stop, turn, state)
-
-
-def _moved_on(workload: Workload, hot: Mapping[str, Any], round_number: Any) -> dict[str, Any]:
-    """Hot operands with their indices moved on. A round uses every copy once; the next reads other rows of them."""
-    rows = {name: tensor.below for name, tensor in workload.operands().items() if tensor.role == "index"}
-    return {**hot, **{name: (hot[name] + round_number * INDEX_STRIDE % count) % count for name, count in rows.items()}}
-
-
-def _bits(leaf: Any) -> Any:
-    """The same bytes as unsigned integers: XLA:CPU would widen a whole stack of 16-bit floats to slice one of them."""
-    return leaf.view(f"uint{8 * leaf.dtype.itemsize}")
-
-
-def _after(results: Any, number: Any, value: Any) -> Any:
-    """The same input, but known only once the results before are: one element is rewritten with itself plus 0 times a result.
-
-    XLA removes an optimization barrier on CPU and hoists the call; a data dependence through floating-point
-    arithmetic it must keep, since 0 times a result may be NaN.
-    """
-    nothing = (0 * jax.tree.leaves(results)[-1].ravel()[0]).astype(value.dtype)
-    if value.ndim == 0:
-        return value + nothing
-    flat = value.ravel()
-    place = number % flat.size
-    return lax.dynamic_update_index_in_dim(flat, flat[place] + nothing, place, 0).reshape(value.shape)

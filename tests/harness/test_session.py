@@ -11,7 +11,9 @@ import pytest
 from roofcast.harness.figures import Ceilings
 from roofcast.harness.measure import session
 from roofcast.harness.measure.ceilings import Limits, Probe
+from roofcast.harness.measure.choice import chosen, chosen_peers
 from roofcast.harness.measure.prepare import compile_call, prepare
+from roofcast.harness.measure.result import Machine, Result
 from roofcast.harness.measure.rounds import Series, Stopping
 from roofcast.kernels import check
 from roofcast.kernels.activation import Activation
@@ -35,7 +37,7 @@ CEILINGS = Ceilings(
     dispatch_us=10,
 )
 LIMITS = Limits(CEILINGS, Probe("read", lambda: READ_GBS), Probe("multiply_add", lambda: PEAK_GFLOPS))
-MACHINE = session.Machine(backend="cpu", cache_bytes=2**20, free_bytes=4e9, limits=LIMITS)
+MACHINE = Machine(backend="cpu", cache_bytes=2**20, free_bytes=4e9, limits=LIMITS)
 STOPPING = Stopping(precision=0.5, min_samples=3, max_samples=6, budget_s=5)
 GEMV = Gemv(n=256, k=512, weight_format="f32")
 
@@ -48,7 +50,7 @@ def right(workload: Workload, weight: Any, x: Any) -> Any:
     return weight @ x
 
 
-def measured(workload: Workload, one: Implementation, machine: session.Machine = MACHINE) -> session.Result:
+def measured(workload: Workload, one: Implementation, machine: Machine = MACHINE) -> Result:
     (result,) = session.run([(workload, one)], machine, STOPPING, residency="cold", seed=0)
     return result
 
@@ -103,11 +105,11 @@ def test_operands_beyond_the_free_memory_are_refused_before_they_are_made() -> N
     assert "its operands take 2000.0 GB, more than 50% of the 4.0 GB that are free" in result.reason
 
 
-def ready() -> session.Result:
+def ready() -> Result:
     return measured(GEMV, code(right))
 
 
-def judged(seconds: list[float], rates: list[list[float]]) -> session.Result:
+def judged(seconds: list[float], rates: list[list[float]]) -> Result:
     series = Series(seconds, rates, rates, "test")
     return session.judged(ready(), series, LIMITS, np.array([READ_GBS, PEAK_GFLOPS]), np.array([READ_GBS, PEAK_GFLOPS]), 3)
 
@@ -233,12 +235,12 @@ def test_a_mixture_keeps_only_as_many_experts_as_its_measurement_needs() -> None
 
 
 def test_a_default_choice_says_only_what_is_missing() -> None:
-    able, passed_over = session.chosen(GEMV, "default", "cpu")
+    able, passed_over = chosen(GEMV, "default", "cpu")
     assert len(able) == 1
     assert passed_over == {}
-    every, _ = session.chosen(GEMV, "all", "cpu")
+    every, _ = chosen(GEMV, "all", "cpu")
     assert len(every) > 1
-    named, missing = session.chosen(GEMV, "xla.nothing", "cpu")
+    named, missing = chosen(GEMV, "xla.nothing", "cpu")
     assert not named
     assert "no implementation of that name" in missing["xla.nothing"]
 
@@ -269,10 +271,10 @@ def test_a_peer_that_is_wrong_or_breaks_has_no_time(function: Callable[..., Any]
 
 
 def test_peers_are_never_chosen_unasked() -> None:
-    every, _ = session.chosen(GEMV, "all", "cpu")
+    every, _ = chosen(GEMV, "all", "cpu")
     assert not any(one.is_peer for one in every)
-    assert session.chosen_peers(GEMV, "none", "cpu") == ([], {})
-    asked, _ = session.chosen_peers(GEMV, "numpy", "cpu")
+    assert chosen_peers(GEMV, "none", "cpu") == ([], {})
+    asked, _ = chosen_peers(GEMV, "numpy", "cpu")
     assert [one.name for one in asked] == ["peers.numpy"]
-    _, refused = session.chosen_peers(replace(GEMV, weight_format="bf16"), "numpy", "cpu")
+    _, refused = chosen_peers(replace(GEMV, weight_format="bf16"), "numpy", "cpu")
     assert refused == {"peers.numpy": "weight_format must be f32; got bf16"}

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from roofcast.harness.measure.session import PEER_TOLERANCE
+from roofcast.harness.measure.prove import PEER_TOLERANCE
 from roofcast.kernels import check
 from roofcast.kernels.attention import Attention
 from roofcast.kernels.formats import format_named

@@ -1,0 +1,107 @@
+"""A kernel is proven right, and prepared, before it is timed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ...kernels import check
+from ...kernels.op import Implementation, Workload, is_peer
+from .cost_check import xla_cost
+from .prepare import CACHE_MULTIPLE, Residency, compile_call, outputs, prepare, prepare_peer
+from .result import Machine, Result
+
+POOL_SHARE = 0.5
+"""Share of the free memory that the operands of one batch of kernels may take; drawing and checking need the rest."""
+
+PEER_TOLERANCE = 2e-2
+"""Accepted of other libraries, which round the vector to the weights' precision or add up in less than float32."""
+
+Draw = Callable[[Workload, int], Mapping[str, Any]]
+
+
+def ready(
+    workload: Workload, one: Implementation, machine: Machine, residency: Residency, draw: Callable[[Workload], Any]
+) -> Result:
+    """Draws operands, compiles, proves the result, and prepares the timing; stops where one of them says no."""
+    needed = pool_bytes(workload, machine.cache_bytes)
+    if needed > POOL_SHARE * machine.free_bytes:
+        room = f"{POOL_SHARE:.0%} of the {machine.free_bytes / 1e9:.1f} GB that are free"
+        return Result(workload, one.name, "refused", f"its operands take {needed / 1e9:.1f} GB, more than {room}")
+    result = _proven(_stand_in(workload, machine.cache_bytes, residency), one, machine, residency, draw)
+    if result.kernel is not None and result.workload != workload:
+        result = replace(result, kernel=replace(result.kernel, method=f"{result.kernel.method} of {result.workload.label}"))
+    return replace(result, workload=workload)
+
+
+def _proven(
+    workload: Workload, one: Implementation, machine: Machine, residency: Residency, draw: Callable[[Workload], Any]
+) -> Result:
+    packed = draw(workload)
+    if one.is_peer:
+        return _ready_peer(workload, one, machine, residency, packed)
+    try:
+        compiled = compile_call(workload, one, packed)
+        computed = outputs(workload, compiled, packed)
+    except Exception as error:
+        # An implementation may fail in any way its compiler can; the others must still be measured.
+        return Result(workload, one.name, "failed", _words(error))
+    xla = xla_cost(compiled.program, workload, machine.backend)
+    wrong = check.error(workload, computed, check.expected(workload, packed))
+    if not wrong <= workload.tolerance():
+        return Result(workload, one.name, "wrong", _too_far(wrong, workload.tolerance()), wrong, compiled, xla)
+    try:
+        kernel = prepare(
+            workload,
+            one,
+            compiled,
+            packed,
+            residency=residency,
+            cache_bytes=machine.cache_bytes,
+            dispatch_s=machine.limits.ceilings.dispatch_us / 1e6,
+        )
+    except Exception as error:
+        return Result(workload, one.name, "failed", _words(error), wrong, compiled, xla)
+    return Result(workload, one.name, "ok", "", wrong, compiled, xla, kernel)
+
+
+def _ready_peer(
+    workload: Workload, one: Implementation, machine: Machine, residency: Residency, packed: Mapping[str, Any]
+) -> Result:
+    try:
+        call = one.function(workload, **packed)
+        wrong = check.error(workload, call(), check.expected(workload, packed))
+        if not wrong <= (limit := tolerance(workload, one.name)):
+            return Result(workload, one.name, "wrong", _too_far(wrong, limit), wrong)
+        kernel = prepare_peer(workload, one, packed, residency=residency, cache_bytes=machine.cache_bytes)
+    except Exception as error:
+        # Another library may fail in any way it likes; ours must still be measured.
+        return Result(workload, one.name, "failed", _words(error))
+    return Result(workload, one.name, "ok", "", wrong, kernel=kernel)
+
+
+def tolerance(workload: Workload, implementation: str) -> float:
+    """The largest error that is accepted of an implementation, by name."""
+    return max(workload.tolerance(), PEER_TOLERANCE) if is_peer(implementation) else workload.tolerance()
+
+
+def _too_far(wrong: float, limit: float) -> str:
+    return f"its error of {wrong:.2g} against the float64 reference exceeds {limit:.2g}"
+
+
+def _stand_in(workload: Workload, cache_bytes: float, residency: Residency) -> Workload:
+    """What is measured in a workload's place. Where operands may be in cache, a call need keep no others."""
+    return workload.stand_in(CACHE_MULTIPLE * cache_bytes if residency == "cold" else 0)
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+
+
+def pool_bytes(workload: Workload, cache_bytes: float) -> float:
+    """Bytes that a workload's rotated operands take."""
+    operands = _stand_in(workload, cache_bytes, "cold").operands()
+    streamed = sum(tensor.nbytes for tensor in operands.values() if tensor.role in ("weight", "kv"))
+    return streamed * max(1, math.ceil(CACHE_MULTIPLE * cache_bytes / max(1.0, streamed)))

@@ -1,0 +1,82 @@
+"""What a session knows of its machine, and what came of each kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from ...kernels.op import Workload
+from .ceilings import Limits
+from .cost_check import XlaCost
+from .guard import Bound
+from .prepare import Compiled, Kernel
+from .rounds import Series
+from .statistics import Interval
+
+Status = Literal["ok", "wrong", "refused", "unsupported", "failed"]
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What a kernel's samples say.
+
+    Attributes:
+        latency_us: median and interval over the samples used.
+        ratio: floor over time, each sample against the probe beside it.
+        floor_us: the floor at the calm level of the ceilings.
+        bound: what binds the kernel.
+        calm: mask of the samples that no probe calls disturbed.
+        disturbance: how much of the machine was gone; 0 where enough calm samples were found.
+    """
+
+    latency_us: Interval
+    ratio: Interval
+    floor_us: float
+    bound: Bound
+    calm: np.ndarray
+    disturbance: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one workload with one implementation. Fields after `reason` are None where it did not get so far."""
+
+    workload: Workload
+    implementation: str
+    status: Status
+    reason: str = ""
+    error: float | None = None
+    compiled: Compiled | None = None
+    xla: XlaCost = field(default_factory=XlaCost)
+    kernel: Kernel | None = None
+    series: Series | None = None
+    timed: Timed | None = None
+
+    @property
+    def calm(self) -> Sequence[bool]:
+        """Per sample, whether the machine was ours; nothing is known of a refused kernel's."""
+        count = len(self.series.seconds) if self.series else 0
+        return [bool(one) for one in self.timed.calm] if self.timed else [False] * count
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a session knows of where it runs.
+
+    Attributes:
+        backend: JAX's name of it.
+        cache_bytes: last-level cache.
+        free_bytes: memory that may be used.
+        limits: measured ceilings and the probes that go on.
+        usual_read_gbs, usual_multiply_add_gflops: calm rates of earlier runs on this host, None without history.
+    """
+
+    backend: str
+    cache_bytes: float
+    free_bytes: float
+    limits: Limits
+    usual_read_gbs: float | None = None
+    usual_multiply_add_gflops: float | None = None
