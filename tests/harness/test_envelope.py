@@ -83,10 +83,24 @@ def test_best_read_is_the_peak_where_nothing_was_measured():
 
 @pytest.mark.parametrize(
     ("format", "tflops"),
-    [("fp8", 1800), ("int8", 900), ("fp4", 1800), ("int4", 1800), ("int4_g128", 1800), ("f16", 900), ("tf32", 60), ("f32", 60)],
+    [
+        ("fp8", 1800),
+        ("int8", 900),
+        ("fp4", 1800),
+        ("mxfp4", 1800),
+        ("int4", 1800),
+        ("int4_g128", 1800),
+        ("f16", 900),
+        ("tf32", 60),
+        ("f32", 60),
+    ],
 )
 def test_a_format_without_its_own_peak_takes_the_next_wider_one(format, tflops):
     assert machine().peak_flops(format) == tflops * 1e12
+
+
+def test_mxfp4_runs_at_the_peak_of_fp4():
+    assert machine(peak_tflops={"fp8": figure(1800), "fp4": figure(3600)}).peak_flops("mxfp4") == 3600e12
 
 
 def test_of_two_equally_wide_peaks_the_faster_stands_in():
