@@ -164,7 +164,9 @@ def _refusal(target: Envelope, devices: int, needed_gb: float, missing: Sequence
 
 
 def _share(workload: Workload, devices: int) -> float:
-    """The part of a call that one of several chips does: matrices by rows or columns, attention by KV heads, its up-projections by heads."""
+    """The part of a call that one of several chips does: matrices by rows or columns, attention by KV heads, and the
+    up-projections of latent attention by heads.
+    """
     if workload.op == "gemv":
         return 1 / devices
     if workload.op in ("attention", "cache", "heads"):

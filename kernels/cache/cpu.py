@@ -29,9 +29,7 @@ def _refuses(workload: CacheUpdate) -> str | None:
 
 
 @implementation(backends=("cpu",), priority=10, refuses=_refuses, missing=unusable)
-def numba(
-    workload: CacheUpdate, *, position: Int[Array, ""], **arrays: Num[Array, "..."] | dict[str, Num[Array, "..."]]
-) -> tuple[Any, ...]:
+def numba(workload: CacheUpdate, *, position: Int[Array, ""], **arrays: Any) -> tuple[Any, ...]:
     """In place in the donated buffer: XLA on CPU widens a cache of FP8, and before jax 0.12 one of bfloat16, and so passes
     over all of it.
     """

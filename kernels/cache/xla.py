@@ -1,5 +1,7 @@
 """KV-cache update in plain JAX."""
 
+from typing import Any
+
 import jax
 from jax import Array, lax
 from jaxtyping import Int, Num
@@ -11,7 +13,7 @@ from .workload import CacheUpdate
 
 @implementation(refuses=unpackable)
 def update_slice(
-    workload: CacheUpdate, *, position: Int[Array, ""], **arrays: Num[Array, "..."] | dict[str, Num[Array, "..."]]
+    workload: CacheUpdate, *, position: Int[Array, ""], **arrays: Any
 ) -> tuple[Num[Array, "kv_heads context width"] | dict[str, Num[Array, "kv_heads context _"]], ...]:
     """A dynamic update of one row, in place where the caches are donated. On CPU, jax 0.10 widens bfloat16 for it and
     so passes over the whole cache, and so do all versions up to 0.12 with FP8.

@@ -13,11 +13,11 @@ from hypothesis.extra.numpy import arrays
 from roofcast.kernels import check
 from roofcast.kernels.cache import CacheUpdate
 from roofcast.kernels.cache.packed import packed as packed_in_jax
-from roofcast.kernels.formats import format_named
+from roofcast.kernels.formats import format_named, format_names
 from roofcast.kernels.op import Implementation, implementations, supported
 
 BACKEND = jax.default_backend()
-FORMATS = ("f32", "bf16", "int8", "fp8")
+FORMATS = format_names("kv")
 
 
 def _able(workload: CacheUpdate) -> list[Implementation]:
@@ -80,4 +80,3 @@ def test_zeros_and_nan() -> None:
         back = form.unpack(jax.device_get(packed_in_jax(kv_format, jnp.array(rows))))
         assert not back[[0, 2]].any()
         np.testing.assert_array_equal(np.isnan(back), np.isnan(form.unpack(form.pack(rows))))
-
