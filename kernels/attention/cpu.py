@@ -21,6 +21,7 @@ from ..formats import format_named
 from ..formats.base import PerRow
 from ..op import implementation
 from ..plain import refusal
+from . import adjust
 from .workload import Attention
 
 CHUNK_BYTES = 2**19
@@ -36,46 +37,6 @@ AHEAD_BYTES = 8192
 cached row that the CPU does not come to ask for the next ones in time by itself."""
 
 
-@helper
-def _squashed(scores, cap):
-    """The scores as cap tanh(scores / cap), by exponentials of what is not positive."""
-    x = scores * vectors.filled(1 / cap, 1)
-    size = vectors.larger(x, vectors.filled(0, 1) - x)
-    up, down = vectors.exp(x - size), vectors.exp(vectors.filled(0, 1) - x - size)
-    return vectors.filled(cap, 1) * (up - down) / (up + down)
-
-
-@helper
-def _biased(scores, bias, index):
-    return scores + lanes.load(bias, index)
-
-
-@helper
-def _as_they_are(scores, _other, _index=0):
-    return scores
-
-
-@helper
-def _scaled(numbers, scales, index):
-    return numbers * lanes.load(scales, index)
-
-
-def _spread(queries: int) -> Callable[..., Any]:
-    """Makes the function that repeats the scales of a chunk's tokens for every query, and the last one to a whole vector."""
-
-    @helper
-    def spread(room, scales, first, count):
-        for index in range((count * queries + LANES - 1) // LANES * LANES):
-            room[index] = scales[first + min(index // queries, count - 1)]
-
-    return spread
-
-
-@helper
-def _no_spread(_room, _scales, _first, _count):
-    pass
-
-
 @cache
 def _attend(queries: int, *, scaled: bool, capped: bool, biased: bool) -> Kernel:
     """Makes the kernel that takes so many queries of a group at a time, 1 or 4. The plain one pays nothing for the others.
@@ -85,11 +46,11 @@ def _attend(queries: int, *, scaled: bool, capped: bool, biased: bool) -> Kernel
     tokens = LANES // queries
     room = queries * MOST_TOKENS
     room_for_scales = room if scaled else LANES
-    spread = _spread(queries) if scaled else _no_spread
-    rescaled = _scaled if scaled else _as_they_are
+    spread = adjust.spread(queries) if scaled else adjust.no_spread
+    rescaled = adjust.scaled if scaled else adjust.as_they_are
     pair = 2 * queries
-    squashed = _squashed if capped else _as_they_are
-    moved = _biased if biased else _as_they_are
+    squashed = adjust.squashed if capped else adjust.as_they_are
+    moved = adjust.biased if biased else adjust.as_they_are
 
     @helper
     def products(query, rows, keys, token, last):
