@@ -14,11 +14,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Float32
+from jaxtyping import Array, Float, Float32, Num
 
-from ..ffi import LANES, PAIR, Kernel, helper, kernel, lanes, unusable, vectors
+from ..ffi import LANES, PAIR, Kernel, helper, kernel, lanes, unit, unusable, vectors
+from ..formats import format_named
+from ..formats.base import PerRow
 from ..op import implementation
 from ..plain import refusal
+from . import adjust
 from .workload import Attention
 
 CHUNK_BYTES = 2**19
@@ -29,48 +32,32 @@ RUN = 16
 """Values that are summed up in registers before the sums go back to memory. The columns of a longer run would not be
 read in the order in which they lie in memory, and wait for it."""
 
-AHEAD = 4096
-"""Elements between what is computed on and what is asked for: two pages of bfloat16. There is so much to compute for each
+AHEAD_BYTES = 8192
+"""Between what is computed on and what is asked for: two pages. There is so much to compute for each
 cached row that the CPU does not come to ask for the next ones in time by itself."""
 
 
-@helper
-def _squashed(scores, cap):
-    """Cap tanh(scores / cap), by exponentials of what is not positive."""
-    x = scores * vectors.filled(1 / cap, 1)
-    size = vectors.larger(x, vectors.filled(0, 1) - x)
-    up, down = vectors.exp(x - size), vectors.exp(vectors.filled(0, 1) - x - size)
-    return vectors.filled(cap, 1) * (up - down) / (up + down)
-
-
-@helper
-def _biased(scores, bias, index):
-    return scores + lanes.load(bias, index)
-
-
-@helper
-def _as_they_are(scores, _constant, _index=0):
-    return scores
-
-
 @cache
-def _attend(queries: int, *, capped: bool, biased: bool) -> Kernel:
-    """Makes the kernel that takes so many queries of a group at a time, 1 or 4. The others pay nothing for caps and biases.
+def _attend(queries: int, *, scaled: bool, capped: bool, biased: bool) -> Kernel:
+    """Makes the kernel that takes so many queries of a group at a time, 1 or 4. The plain one pays nothing for the others.
 
     Lane `t * queries + q` of a vector of scores belongs to token t and query q.
     """
     tokens = LANES // queries
     room = queries * MOST_TOKENS
+    room_for_scales = room if scaled else LANES
+    spread = adjust.spread(queries) if scaled else adjust.no_spread
+    rescaled = adjust.scaled if scaled else adjust.as_they_are
     pair = 2 * queries
-    squashed = _squashed if capped else _as_they_are
-    moved = _biased if biased else _as_they_are
+    squashed = adjust.squashed if capped else adjust.as_they_are
+    moved = adjust.biased if biased else adjust.as_they_are
 
     @helper
     def products(query, rows, keys, token, last):
         """For each query a vector whose lanes add up to its score, but for columns that make no whole pair."""
         sums = vectors.filled(0, queries)
         for column in range(0, keys.shape[1] // PAIR * PAIR, PAIR):
-            lanes.prefetch_pairs(keys, (token + AHEAD // keys.shape[1],), column, 1)
+            lanes.prefetch_pairs(keys, (token + AHEAD_BYTES // (keys.shape[1] * keys.itemsize),), column, 1)
             part = lanes.load_pairs(keys, (min(token, last),), column, 1)
             sums = vectors.add_pair_products(sums, lanes.load_pairs(query, rows, column, 1), part)
         return sums
@@ -85,14 +72,17 @@ def _attend(queries: int, *, capped: bool, biased: bool) -> Kernel:
     score_tile, score_tile_end = (_tile(tokens, function) for function in (products, last_products))
 
     @helper
-    def score(scores, query, rows, keys, bias, softcap, first, count):
-        """Fills a chunk's scores with e^(score - largest); returns their sum and the largest, per lane."""
+    def score(scores, query, rows, keys, key_scales, value_scales, bias, softcap, first, count):
+        """Fills a chunk's scores with e^(score - largest), times the values' scales; returns the sum of the powers and the
+        largest score, per lane.
+        """
         largest = vectors.filled(-math.inf, 1)
         for t in range(0, count, tokens):
             found = vectors.sums(score_tile(query, rows, keys, first + t, first + count - 1))
             if keys.shape[1] % PAIR:
                 found = found + vectors.sums(score_tile_end(query, rows, keys, first + t, first + count - 1))
-            found = moved(squashed(found, softcap), bias, (first + t) * queries)
+            found = squashed(rescaled(found, key_scales, t * queries), softcap)
+            found = moved(found, bias, (first + t) * queries)
             largest = vectors.larger(found, largest)
             lanes.store(scores, t * queries, found)
         largest = vectors.largest_of_every(largest, queries)
@@ -102,8 +92,8 @@ def _attend(queries: int, *, capped: bool, biased: bool) -> Kernel:
         total = vectors.filled(0, 1)
         for index in range(0, count * queries, LANES):
             powers = vectors.exp(lanes.load(scores, index) - largest)
-            lanes.store(scores, index, powers)
             total = total + powers
+            lanes.store(scores, index, rescaled(powers, value_scales, index))
         return total, largest
 
     @helper
@@ -118,7 +108,7 @@ def _attend(queries: int, *, capped: bool, biased: bool) -> Kernel:
             for column in range(0, twos, 2 * PAIR):
                 sums = lanes.load_pairs(mixed, rows, column, 2)
                 for t in range(start, stop):
-                    lanes.prefetch_pairs(values, (first + t + AHEAD // values.shape[1],), column, 2)
+                    lanes.prefetch_pairs(values, (first + t + AHEAD_BYTES // (values.shape[1] * values.itemsize),), column, 2)
                     weights = lanes.load_splats(scores, t * queries, 1, queries)
                     sums = vectors.add_products(sums, weights, lanes.load_pairs(values, (first + t,), column, 2))
                 lanes.store_pairs(mixed, rows, column, sums)
@@ -133,20 +123,23 @@ def _attend(queries: int, *, capped: bool, biased: bool) -> Kernel:
                     sums = vectors.add_products(sums, weights, part)
                 lanes.store_pairs(mixed, rows, column, sums)
 
-    def attend(start, stop, query, keys, values, bias, total, largest, mixed, chunk, softcap):
-        scores = lanes.scratch(room)
+    def attend(start, stop, query, keys, values, key_scales, value_scales, bias, total, largest, mixed, chunk, softcap):
+        scores, of_keys, of_values = lanes.scratch(room), lanes.scratch(room_for_scales), lanes.scratch(room_for_scales)
         chunks = (keys.shape[1] + chunk - 1) // chunk
-        for unit in range(start, stop):
-            head, first = unit // chunks, unit % chunks * chunk
+        for part in range(start, stop):
+            head, first = part // chunks, part % chunks * chunk
             count = min(chunk, keys.shape[1] - first)
+            spread(of_keys, key_scales[head], first, count)
+            spread(of_values, value_scales[head], first, count)
             for number in range(query.shape[1] // queries):
                 rows = lanes.rows_apart(number * queries, 0, query.shape[1], 1, queries)
-                sums, peaks = score(scores, query[head], rows, keys[head], bias[head, number], softcap, first, count)
-                lanes.store(total[unit, number], 0, sums)
-                lanes.store(largest[unit, number], 0, peaks)
-                mix(mixed[unit], rows, scores, values[head], first, count)
+                added = bias[head, number]
+                sums, peaks = score(scores, query[head], rows, keys[head], of_keys, of_values, added, softcap, first, count)
+                lanes.store(total[part, number], 0, sums)
+                lanes.store(largest[part, number], 0, peaks)
+                mix(mixed[part], rows, scores, values[head], first, count)
 
-    attend.__name__ = f"attend_{queries}{'_capped' * capped}{'_biased' * biased}"
+    attend.__name__ = f"attend_{queries}{'_scaled' * scaled}{'_capped' * capped}{'_biased' * biased}"
     return kernel(attend)
 
 
@@ -183,16 +176,16 @@ def combine(start, stop, total, largest, mixed, values, sinks, out, queries):
     for row in range(start, stop):
         first, number, query = row // group * chunks, row % group // queries, row % queries
         peak = sinks[row]
-        for unit in range(first, first + chunks):
-            peak = max(peak, largest[unit, number, query])
+        for chunk in range(first, first + chunks):
+            peak = max(peak, largest[chunk, number, query])
         sums = math.exp(sinks[row] - peak)
         for column in range(0, out.shape[1], PAIR):
             lanes.store_pairs(out, (row,), column, vectors.filled(0, 2))
-        for unit in range(first, first + chunks):
-            weight = math.exp(largest[unit, number, query] - peak)
+        for chunk in range(first, first + chunks):
+            weight = math.exp(largest[chunk, number, query] - peak)
             for index in range(query, LANES, queries):
-                sums += weight * total[unit, number, index]
-            _add_scaled(out, row, weight, mixed[unit], row % group)
+                sums += weight * total[chunk, number, index]
+            _add_scaled(out, row, weight, mixed[chunk], row % group)
         for column in range(0, out.shape[1], PAIR):
             part = lanes.load_pairs(out, (row,), column, 1)
             mean = vectors.add_products(vectors.filled(0, 2), vectors.filled(1 / sums, 1), part)
@@ -200,9 +193,12 @@ def combine(start, stop, total, largest, mixed, values, sinks, out, queries):
 
 
 def _refuses(workload: Attention) -> str | None:
-    if workload.kv_format not in ("f32", "bf16"):
-        return f"kv_format must be f32 or bf16; got {workload.kv_format}"
+    if isinstance(format_named(workload.kv_format), PerRow):
+        return None
     return refusal(workload)
+
+
+_Cache = Float[Array, "kv_heads context width"] | dict[str, Num[Array, "kv_heads context _"]]
 
 
 @implementation(backends=("cpu",), priority=10, refuses=_refuses, missing=unusable)
@@ -210,27 +206,34 @@ def numba(
     workload: Attention,
     *,
     query: Float[Array, "heads head_dim"],
-    keys: Float[Array, "kv_heads context head_dim"],
-    values: Float[Array, "kv_heads context value_dim"] | None = None,
+    keys: _Cache,
+    values: _Cache | None = None,
     sinks: Float32[Array, "heads"] | None = None,
     **bias: Float32[Array, "heads ..."],
 ) -> Float[Array, "heads value_dim"]:
-    """Keys and values are widened to float32 in registers; scores, powers and sums are float32."""
+    """Keys and values are widened to float32 in registers; scores, powers and sums are float32. Scales of tokens multiply
+    scores and powers.
+    """
     heads, group = workload.kv_heads, workload.heads // workload.kv_heads
-    cached = keys if values is None else values
+    (cached_keys, key_scales), (cached_values, value_scales) = (
+        _parts(one) for one in (keys, keys if values is None else values)
+    )
     queries = 1 if group == 1 else 4
     padded = -(-group // queries) * queries
     width = -(-workload.value_dim // PAIR) * PAIR
-    chunk = _chunk_tokens(workload, keys.dtype.itemsize)
+    chunk = _chunk_tokens(workload, cached_keys.dtype.itemsize)
     units = heads * -(-workload.context // chunk)
+    asked = query.astype(jnp.float32).reshape(heads, group, -1) * (workload.scale * unit(cached_keys.dtype))
 
     def shape(*extents: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(extents, jnp.float32)
 
-    partial = _attend(queries, capped=workload.softcap > 0, biased=bool(bias))(
-        _in_load_order(query.astype(jnp.float32).reshape(heads, group, -1) * workload.scale, padded, keys.dtype),
-        keys,
-        cached,
+    partial = _attend(queries, scaled=isinstance(keys, dict), capped=workload.softcap > 0, biased=bool(bias))(
+        _in_load_order(asked, padded, cached_keys.dtype),
+        cached_keys,
+        cached_values,
+        key_scales,
+        value_scales,
         _in_lane_order(workload.added(**bias), heads, padded, queries) if bias else jnp.zeros((heads, padded // queries, 1)),
         results=(shape(units, padded // queries, LANES), shape(units, padded // queries, LANES), shape(units, padded, width)),
         units=units,
@@ -240,9 +243,16 @@ def numba(
     # A head without a sink has one of no weight.
     sunk = jnp.full((heads, group), -jnp.inf, jnp.float32) if sinks is None else sinks.reshape(heads, group)
     sunk = jnp.pad(sunk, ((0, 0), (0, padded - group))).ravel()
-    out = combine(*partial, cached, sunk, results=shape(heads * padded, width), units=heads * padded, queries=queries)
+    out = combine(*partial, cached_values, sunk, results=shape(heads * padded, width), units=heads * padded, queries=queries)
     out = out.reshape(heads, padded, width)[:, :group, : workload.value_dim]
-    return out.reshape(workload.heads, workload.value_dim).astype(query.dtype)
+    return (out.reshape(workload.heads, workload.value_dim) * unit(cached_values.dtype)).astype(query.dtype)
+
+
+def _parts(cache: _Cache) -> tuple[Num[Array, "kv_heads context width"], Float32[Array, "kv_heads scales"]]:
+    """Stored numbers and the scales of their tokens, of which there are none where each number is its own."""
+    if isinstance(cache, dict):
+        return cache["values"], cache["scales"][..., 0]
+    return cache, jnp.zeros((cache.shape[0], 1), jnp.float32)
 
 
 def _chunk_tokens(workload: Attention, itemsize: int) -> int:
@@ -258,7 +268,7 @@ def _in_load_order(
     """The queries padded to whole tiles, and in the order in which rows of the cache are loaded. See `lanes`."""
     _, group, head_dim = query.shape
     query = jnp.pad(query, ((0, 0), (0, rows - group), (0, -head_dim % PAIR)))
-    if cache != jnp.bfloat16:
+    if cache not in (jnp.bfloat16, jnp.float8_e4m3fn):
         return query
     pairs = query.reshape(*query.shape[:2], -1, LANES, 2)
     return pairs.swapaxes(-1, -2).reshape(query.shape)

@@ -57,7 +57,7 @@ def relative(table: Any, context: int) -> Any:
 
 
 def buckets(distance: Int[np.ndarray, "context"]) -> Int[np.ndarray, "context"]:
-    """T5's buckets of a decoder: one for each short distance, then ever wider ones, even in the logarithm."""
+    """T5's buckets of a decoder: one for each short distance, then ever wider ones, evenly spaced in the logarithm."""
     exact = BUCKETS // 2
     beyond = np.log(np.maximum(distance, exact) / exact) / np.log(FARTHEST / exact)
     return np.where(distance < exact, distance, np.minimum(exact + (beyond * (BUCKETS - exact)).astype(np.int32), BUCKETS - 1))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from ..formats import rows
+from ..formats import format_names, rows
 from ..model import Step
 from ..op import Need, Tensor, Workload
 from .reference import BUCKETS, alibi, attend, relative
@@ -117,7 +117,7 @@ class Attention(Workload):
             context = min(step.context, model.window.size)
             yield Need("attention_window", cls(context=context, bias=bias, **shape, **common), model.windowed_layers)
         if model.family == "encoder-decoder":
-            # The encoder's tokens have no distance to the decoder's, and are taken to be as many.
+            # The encoder's tokens have no distance to the decoder's. They are taken to be as many as the decoder's context.
             yield Need("attention_cross", cls(context=step.context, **shape, **common), model.layers)
 
     @classmethod
@@ -135,12 +135,13 @@ class Attention(Workload):
                 heads=16, kv_heads=1, context=65, head_dim=576, value_dim=512, shared_values=True, scale_dim=192, kv_format=kv
             )
             yield _of(16, 2, 129, 64, kv_format=kv, sinks=True)
-            yield _of(8, 4, 77, 40, kv_format=kv, softcap=50.0)
-            yield _of(12, 12, 300, 64, kv_format=kv, bias="relative")
-            yield _of(5, 5, 90, 32, kv_format=kv, bias="alibi")
-            yield _of(6, 2, 2, 7, kv_format=kv, bias="alibi", softcap=2.0, sinks=True)
-        for kv in ("int8", "fp8"):
+        yield _of(8, 4, 77, 40, kv_format="bf16", softcap=50.0)
+        yield _of(12, 12, 300, 64, kv_format="bf16", bias="relative")
+        yield _of(5, 5, 90, 32, kv_format="bf16", bias="alibi")
+        yield _of(6, 2, 2, 7, kv_format="bf16", bias="alibi", softcap=2.0, sinks=True)
+        for kv in (name for name in format_names("kv") if name not in ("f32", "bf16")):
             yield _of(1, 1, 1, 1, kv_format=kv)
+            yield _of(3, 3, 85, 34, kv_format=kv)
             yield _of(32, 8, 100, 64, kv_format=kv)
             yield _of(6, 2, 333, 5, kv_format=kv, bias="relative", softcap=2.0, sinks=True)
             yield cls(

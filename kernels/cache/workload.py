@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from ..formats import format_named
+from ..formats import format_named, format_names
 from ..model import Step
 from ..op import Cost, Need, Tensor, Workload
 from .reference import update
@@ -79,7 +79,7 @@ class CacheUpdate(Workload):
 
     @classmethod
     def examples(cls) -> Iterable[CacheUpdate]:
-        for kv in ("f32", "bf16", "int8", "fp8"):
+        for kv in format_names("kv"):
             for heads, context, head_dim, value_dim in ((1, 1, 1, 1), (8, 100, 64, 64), (1, 33, 576, 0), (3, 17, 5, 5)):
                 yield cls(kv_heads=heads, context=context, head_dim=head_dim, value_dim=value_dim, kv_format=kv)
 

@@ -16,17 +16,14 @@ from roofcast.harness.models import model_named
 from roofcast.kernels import check
 from roofcast.kernels.attention import Attention
 from roofcast.kernels.attention.reference import attend, buckets
+from roofcast.kernels.formats import format_names
 from roofcast.kernels.model import Step
 from roofcast.kernels.registry import supported
 
 BACKEND = jax.default_backend()
+ALL_AT_ONCE: dict[str, Any] = {"bias": "relative", "softcap": 3.0, "sinks": True}
 VARIANTS: list[dict[str, Any]] = [
-    {},
-    {"sinks": True},
-    {"softcap": 5.0},
-    {"bias": "alibi"},
-    {"bias": "relative"},
-    {"bias": "relative", "softcap": 3.0, "sinks": True},
+    *({}, {"sinks": True}, {"softcap": 5.0}, {"bias": "alibi"}, {"bias": "relative"}, ALL_AT_ONCE),
 ]
 
 
@@ -103,26 +100,28 @@ def test_windows_and_cross_attention() -> None:
     assert set(_needs("t5-base")) == {"attention", "attention_cross"}
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: " ".join(variant) or "plain")
-@pytest.mark.parametrize("kv_format", ["bf16", "int8"])
-def test_a_long_context(variant: dict[str, Any], kv_format: str) -> None:
+LONG = [("bf16", variant) for variant in VARIANTS] + [("int8", {}), ("fp8", ALL_AT_ONCE)]
+
+
+@pytest.mark.parametrize(("kv_format", "variant"), LONG, ids=str)
+def test_a_long_context(kv_format: str, variant: dict[str, Any]) -> None:
     _check(_attention(4, 2, 131072, 8, kv_format=kv_format, **variant))
 
 
 @pytest.mark.parametrize("group", range(1, 17))
 def test_every_group_size(group: int) -> None:
-    variant = VARIANTS[group % len(VARIANTS)]
-    _check(_attention(2 * group, 2, 150, 24, kv_format=("f32", "bf16", "int8", "fp8")[group % 4], **variant))
+    _check(_attention(2 * group, 2, 150, 24, kv_format="bf16" if group % 3 else "int8"))
+    _check(_attention(2 * group, 2, 150, 24, **ALL_AT_ONCE))
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(
     kv_heads=st.integers(1, 3),
-    group=st.sampled_from([1, 3, 4, 7]),
+    group=st.sampled_from([2, 3, 4, 7]),
     context=st.integers(1, 700),
     head_dim=st.integers(1, 140),
-    kv_format=st.sampled_from(["f32", "bf16", "int8", "fp8"]),
-    variant=st.sampled_from(VARIANTS),
+    kv_format=st.sampled_from(format_names("kv")),
+    variant=st.sampled_from([{}, ALL_AT_ONCE]),
     seed=st.integers(0, 2**31),
 )
 def test_odd_shapes(

@@ -13,12 +13,12 @@ from hypothesis.extra.numpy import arrays
 from roofcast.kernels import check
 from roofcast.kernels.cache import CacheUpdate
 from roofcast.kernels.cache.packed import packed as packed_in_jax
-from roofcast.kernels.formats import format_named
+from roofcast.kernels.formats import format_named, format_names
 from roofcast.kernels.op import Implementation
 from roofcast.kernels.registry import implementations, supported
 
 BACKEND = jax.default_backend()
-FORMATS = ("f32", "bf16", "int8", "fp8")
+FORMATS = format_names("kv")
 
 
 def _able(workload: CacheUpdate) -> list[Implementation]:
