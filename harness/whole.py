@@ -14,32 +14,43 @@ from .record import Measurement
 
 
 @dataclass(frozen=True)
+class Span:
+    """A time with its interval."""
+
+    low_us: float
+    us: float
+    high_us: float
+
+    def without(self, other: Span) -> Span:
+        """What is left, at the least and at the most."""
+        return Span(self.low_us - other.high_us, self.us - other.us, self.high_us - other.low_us)
+
+
+@dataclass(frozen=True)
 class Whole:
     """One token, as one program and as a sum.
 
     Attributes:
-        low_us, step_us, high_us: the whole step, scaled to all layers where `depths` are fewer; None where only one
-            copy of fewer layers was measured.
-        kernels_us: the sum of the kernels, each as often as a token needs it; None where some were not measured.
+        step: the whole step, scaled to all layers where `depths` are fewer; None where only one copy of fewer layers was
+            measured.
+        kernels: the sum of the kernels, each as often as a token needs it; None where some were not measured.
         missing: the ops that were not.
         depths: layers of the copies that were measured.
         same_run: the kernels were measured in the run that measured the step.
         disturbed: some of the times rest on samples of a machine that was not all ours.
     """
 
-    low_us: float | None
-    step_us: float | None
-    high_us: float | None
-    kernels_us: float | None
+    step: Span | None
+    kernels: Span | None
     missing: tuple[str, ...]
     depths: tuple[int, ...]
     same_run: bool
     disturbed: bool
 
     @property
-    def remainder_us(self) -> float | None:
+    def remainder(self) -> Span | None:
         """What the step takes beyond its kernels; negative where it takes less."""
-        return None if self.step_us is None or self.kernels_us is None else self.step_us - self.kernels_us
+        return None if self.step is None or self.kernels is None else self.step.without(self.kernels)
 
 
 def depths(step: Step, room_bytes: float) -> tuple[int, ...]:
@@ -75,17 +86,23 @@ def whole(records: Sequence[Measurement], asked: Plan) -> Whole | None:
     called = [need for need in asked.needs if need.count]
     missing = tuple(sorted({need.workload.op for need in called if need.workload not in kernels}))
     used = [kernels[need.workload] for need in called if need.workload in kernels]
-    low, point, high = _scaled(by_depth, asked.step.model.layers)
     return Whole(
-        low,
-        point,
-        high,
-        None if missing else sum(need.count * _statistics(kernels[need.workload]).latency_us for need in called),
+        _scaled(by_depth, asked.step.model.layers),
+        None if missing else _sum([(need.count, _span(kernels[need.workload])) for need in called]),
         missing,
         tuple(sorted(by_depth)),
         all(one.run.run_id == run for one in used),
         any(_statistics(one).disturbance > 0 for one in (*used, *by_depth.values())),
     )
+
+
+def _sum(parts: Sequence[tuple[int, Span]]) -> Span:
+    return Span(*(sum(count * getattr(part, end) for count, part in parts) for end in ("low_us", "us", "high_us")))
+
+
+def _span(record: Measurement) -> Span:
+    statistics = _statistics(record)
+    return Span(statistics.latency_low_us, statistics.latency_us, statistics.latency_high_us)
 
 
 def _statistics(record: Measurement) -> Statistics:
@@ -94,25 +111,18 @@ def _statistics(record: Measurement) -> Statistics:
     return record.statistics
 
 
-def _scaled(by_depth: Mapping[int, Measurement], layers: int) -> tuple[float, float, float] | tuple[None, None, None]:
-    """Low, median and high of the step with all layers, along the line through the two deepest copies."""
-    found = {depth: _statistics(one) for depth, one in by_depth.items()}
+def _scaled(by_depth: Mapping[int, Measurement], layers: int) -> Span | None:
+    """The step with all layers, along the line through the two deepest copies."""
+    found = {depth: _span(one) for depth, one in by_depth.items()}
     if layers in found:
-        return found[layers].latency_low_us, found[layers].latency_us, found[layers].latency_high_us
+        return found[layers]
     if len(found) < 2:
-        return None, None, None
+        return None
     few, many = sorted(found)[-2:]
-    beyond = (layers - many) / (many - few)
-    a, b = found[few], found[many]
-
-    def along(shallow_us: float, deep_us: float) -> float:
-        return deep_us + beyond * (deep_us - shallow_us)
-
-    return (
-        max(b.latency_low_us, along(a.latency_high_us, b.latency_low_us)),
-        along(a.latency_us, b.latency_us),
-        along(a.latency_low_us, b.latency_high_us),
-    )
+    a, b, beyond = found[few], found[many], (layers - many) / (many - few)
+    # At worst one depth is slow while the other is fast; but more layers take no less time.
+    low_us = b.low_us + beyond * (b.low_us - a.high_us)
+    return Span(max(b.low_us, low_us), b.us + beyond * (b.us - a.us), b.high_us + beyond * (b.high_us - a.low_us))
 
 
 def _bytes(step: Step, layers: int) -> float:

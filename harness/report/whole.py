@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..plan import Plan
-from ..whole import Whole
+from ..whole import Span, Whole
 from .table import Column, Table
 from .words import figure, percent
 
@@ -18,21 +18,21 @@ _REMAINDER = (
 def whole_table(found: Whole, asked: Plan) -> Table:
     """Three lines, and in words how deep the copy was that was measured and what the remainder is."""
     model = asked.step.model
-    rows = [_row("whole step", found.step_us, found, found.low_us, found.high_us)]
-    rows += [_row("sum of kernels", found.kernels_us, found), _row("remainder", found.remainder_us, found)]
+    parts = {"whole step": found.step, "sum of kernels": found.kernels, "remainder": found.remainder}
+    rows = [_row(name, part, found.step) for name, part in parts.items()]
     title = f"Whole step of {model.name} at context {asked.step.context}: {asked.step.formats.weight} weights"
     return Table(title, _COLUMNS, rows, _notes(found, model.layers))
 
 
-def _row(
-    part: str, time_us: float | None, found: Whole, low_us: float | None = None, high_us: float | None = None
-) -> list[str]:
-    share = "-" if time_us is None or not found.step_us else percent(time_us / found.step_us)
-    return [part, *map(_signed, (time_us, low_us, high_us)), share]
+def _row(name: str, part: Span | None, step: Span | None) -> list[str]:
+    if part is None:
+        return [name, "-", "-", "-", "-"]
+    share = percent(part.us / step.us) if step else "-"
+    return [name, *map(_signed, (part.us, part.low_us, part.high_us)), share]
 
 
-def _signed(value: float | None) -> str:
-    return f"-{figure(-value)}" if value is not None and value < 0 else figure(value)
+def _signed(value: float) -> str:
+    return f"-{figure(-value)}" if value < 0 else figure(value)
 
 
 def _notes(found: Whole, layers: int) -> list[str]:
@@ -43,7 +43,7 @@ def _notes(found: Whole, layers: int) -> list[str]:
         notes.append("the kernels were measured in other runs than the step: the machine may have had another speed.")
     if found.disturbed:
         notes.append("the machine was disturbed: its drift is part of the remainder.")
-    if found.remainder_us is not None:
+    if found.remainder is not None:
         notes.append(f"remainder: {_REMAINDER}.")
     return notes
 
@@ -53,6 +53,6 @@ def _depth_note(found: Whole, layers: int) -> str:
         return f"whole step: all {layers} layers in one compiled program, checked against a float64 reference of all of them."
     named = " and ".join(map(str, found.depths))
     checked = "each copy checked against a float64 reference of it"
-    if found.step_us is None:
+    if found.step is None:
         return f"whole step: only a copy of {named} of {layers} layers has a time, which cannot be scaled; {checked}."
     return f"whole step: {named} of {layers} layers, scaled: the model does not fit the memory that may be used; {checked}."

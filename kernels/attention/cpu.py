@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Float32, Num
 
-from ..ffi import LANES, PAIR, Kernel, helper, kernel, lanes, unit, unusable, vectors
+from ..ffi import LANES, PAIR, Kernel, helper, kernel, lanes, unit_of, unusable, vectors
 from ..formats import format_named
 from ..formats.base import PerRow
 from ..op import implementation
@@ -223,7 +223,7 @@ def numba(
     width = -(-workload.value_dim // PAIR) * PAIR
     chunk = _chunk_tokens(workload, cached_keys.dtype.itemsize)
     units = heads * -(-workload.context // chunk)
-    asked = query.astype(jnp.float32).reshape(heads, group, -1) * (workload.scale * unit(cached_keys.dtype))
+    asked = query.astype(jnp.float32).reshape(heads, group, -1) * (workload.scale * unit_of(cached_keys.dtype))
 
     def shape(*extents: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(extents, jnp.float32)
@@ -245,7 +245,7 @@ def numba(
     sunk = jnp.pad(sunk, ((0, 0), (0, padded - group))).ravel()
     out = combine(*partial, cached_values, sunk, results=shape(heads * padded, width), units=heads * padded, queries=queries)
     out = out.reshape(heads, padded, width)[:, :group, : workload.value_dim]
-    return (out.reshape(workload.heads, workload.value_dim) * unit(cached_values.dtype)).astype(query.dtype)
+    return (out.reshape(workload.heads, workload.value_dim) * unit_of(cached_values.dtype)).astype(query.dtype)
 
 
 def _parts(cache: _Cache) -> tuple[Num[Array, "kv_heads context width"], Float32[Array, "kv_heads scales"]]:

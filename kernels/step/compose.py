@@ -70,6 +70,11 @@ class Composition:
             yield from self._there(layer, "attention_post_norm", "ffn_norm", up, "activation", "ffn_down", "ffn_post_norm")
         yield from self._there(None, "final_norm", "lm_head", "sampling")
 
+    def left_out(self) -> str | None:
+        """The calls that an op lists for the step and that stand nowhere in it, in words, or None."""
+        roles = self.needs.keys() - {role for role, _ in self.places()}
+        return f"calls of a role that has no place in it: {', '.join(sorted(roles))}" if roles else None
+
     def kept(self, role: str, layer: int | None) -> dict[str, str]:
         """The operands of a call that stay between steps, with the names of their arrays."""
         if role == "lm_head" and self.shares_table():

@@ -39,7 +39,7 @@ class DecodeStep(Workload):
         if isinstance(self.model, Mapping):
             facts = {name: _NESTED[name](**value) if name in _NESTED else value for name, value in self.model.items()}
             object.__setattr__(self, "model", Model(**facts))
-        part = missing_part(self.model)
+        part = missing_part(self.model) or self.composition.left_out()
         if part is not None:
             raise ValueError(f"model must be one that a whole step is composed for; got {self.model.name}, which has {part}")
 

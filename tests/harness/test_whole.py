@@ -15,7 +15,7 @@ from roofcast.harness.plan import Plan
 from roofcast.harness.record import Run, Subject
 from roofcast.harness.report.table import show
 from roofcast.harness.report.whole import whole_table
-from roofcast.harness.whole import depths, whole
+from roofcast.harness.whole import Span, depths, whole
 from roofcast.harness.workloads import decode_step, kv_bytes, weight_bytes
 from roofcast.kernels.model import Step
 from roofcast.kernels.op import Need
@@ -78,13 +78,14 @@ def test_the_remainder_is_the_step_without_its_kernels(timed) -> None:
     calls = sum(need.count for need in plan.needs)
     found = whole([*kernels_of(plan, timed), timed(DecodeStep.of(SMALL), 2500.0)], plan)
     assert found is not None
-    assert found.kernels_us == 10.0 * calls
-    assert found.remainder_us == 2500.0 - 10.0 * calls
-    assert (found.low_us, found.high_us) == (2250.0, 2750.0)
+    assert found.step == Span(2250.0, 2500.0, 2750.0)
+    assert found.kernels == Span(9.0 * calls, 10.0 * calls, 11.0 * calls)
+    assert found.remainder == Span(2250.0 - 11.0 * calls, 2500.0 - 10.0 * calls, 2750.0 - 9.0 * calls)
     assert found.same_run
     table = whole_table(found, plan)
     assert [row[0] for row in table.rows] == ["whole step", "sum of kernels", "remainder"]
-    assert table.rows[2][1:] == [f"{2500 - 10 * calls}", "-", "-", f"{1 - calls / 250:.0%}"]
+    assert calls == 164
+    assert table.rows[2][1:] == ["860", "446", "1,274", "34%"]
     assert "all 16 layers in one compiled program" in table.notes[0]
 
 
@@ -93,11 +94,12 @@ def test_fewer_layers_are_scaled_along_a_line_and_labelled(timed, capsys: pytest
     shallow, deep = (timed(DecodeStep.of(SMALL, layers), 100.0 + 50 * layers, spread=0.01) for layers in (2, 4))
     found = whole([shallow, deep], plan)
     assert found is not None
-    assert found.step_us == pytest.approx(100 + 50 * 16)
+    assert found.step is not None
+    assert found.step.us == pytest.approx(100 + 50 * 16)
     # The worst case lets one depth be slow while the other is fast.
-    assert found.low_us == pytest.approx(297 + 6 * (297 - 202))
-    assert found.high_us == pytest.approx(303 + 6 * (303 - 198))
-    assert found.remainder_us is None
+    assert found.step.low_us == pytest.approx(297 + 6 * (297 - 202))
+    assert found.step.high_us == pytest.approx(303 + 6 * (303 - 198))
+    assert found.remainder is None
     show(whole_table(found, plan))
     text = capsys.readouterr().out
     assert "2 and 4 of 16 layers, scaled" in text
@@ -108,14 +110,15 @@ def test_more_layers_are_never_faster_than_fewer(timed) -> None:
     shallow, deep = (timed(DecodeStep.of(SMALL, layers), 100.0 + layers, spread=0.1) for layers in (2, 4))
     found = whole([shallow, deep], asked(SMALL))
     assert found is not None
-    assert found.low_us == pytest.approx(104 * 0.9)
+    assert found.step is not None
+    assert found.step.low_us == pytest.approx(104 * 0.9)
 
 
 def test_one_copy_of_fewer_layers_says_nothing_of_the_rest(timed) -> None:
     plan = asked(SMALL)
     found = whole([timed(DecodeStep.of(SMALL, 4), 300.0)], plan)
     assert found is not None
-    assert (found.step_us, found.depths) == (None, (4,))
+    assert (found.step, found.depths) == (None, (4,))
     assert "cannot be scaled" in whole_table(found, plan).notes[0]
 
 
@@ -126,7 +129,8 @@ def test_the_newest_run_of_the_step_counts_and_other_runs_are_named(timed) -> No
     found = whole([*kernels_of(plan, timed, "a"), *older, *newer], plan)
     assert found is not None
     assert found.depths == (4, 8)
-    assert found.step_us == pytest.approx(800)
+    assert found.step is not None
+    assert found.step.us == pytest.approx(800)
     assert not found.same_run
     assert any("other runs than the step" in note for note in whole_table(found, plan).notes)
 

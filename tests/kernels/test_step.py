@@ -13,7 +13,9 @@ from roofcast.kernels import check
 from roofcast.kernels.decoder import Decoder, refusal
 from roofcast.kernels.formats import format_named
 from roofcast.kernels.model import Formats, Step
+from roofcast.kernels.op import Need
 from roofcast.kernels.registry import supported, workload_from
+from roofcast.kernels.rope import Rope
 from roofcast.kernels.step import DecodeStep
 
 DENSE = ("llama-3.2-1b", "qwen2.5-0.5b", "qwen3-0.6b", "gpt2", "gpt3-175b", "falcon-180b", "gemma-3-1b", "opt-175b")
@@ -119,6 +121,14 @@ def test_axes_say_no_more_of_a_model_than_it_has() -> None:
 def test_a_model_that_cannot_be_composed_is_refused_by_its_part(name: str, part: str) -> None:
     with pytest.raises(ValueError, match=f"model must be one that a whole step is composed for; got {name}, which has {part}"):
         DecodeStep.of(Step(model_named(name), 10))
+
+
+def test_a_call_that_has_no_place_in_the_step_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = small("llama-3.2-1b", 1)
+    extra = Need("twist", Rope(heads=1, head_dim=2, max_context=8), 1)
+    monkeypatch.setattr(Rope, "needed_by", classmethod(lambda cls, step: [extra]))
+    with pytest.raises(ValueError, match=r"which has calls of a role that has no place in it: twist$"):
+        DecodeStep.of(step)
 
 
 def test_a_call_that_nothing_computes_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
