@@ -32,8 +32,8 @@ RUN = 16
 """Values that are summed up in registers before the sums go back to memory. The columns of a longer run would not be
 read in the order in which they lie in memory, and wait for it."""
 
-AHEAD_BYTES = 8192
-"""Between what is computed on and what is asked for: two pages. There is so much to compute for each
+AHEAD = 4096
+"""Elements between what is computed on and what is asked for: two pages of bfloat16. There is so much to compute for each
 cached row that the CPU does not come to ask for the next ones in time by itself."""
 
 
@@ -57,7 +57,7 @@ def _attend(queries: int, *, scaled: bool, capped: bool, biased: bool) -> Kernel
         """For each query a vector whose lanes add up to its score, but for columns that make no whole pair."""
         sums = vectors.filled(0, queries)
         for column in range(0, keys.shape[1] // PAIR * PAIR, PAIR):
-            lanes.prefetch_pairs(keys, (token + AHEAD_BYTES // (keys.shape[1] * keys.itemsize),), column, 1)
+            lanes.prefetch_pairs(keys, (token + AHEAD // keys.shape[1],), column, 1)
             part = lanes.load_pairs(keys, (min(token, last),), column, 1)
             sums = vectors.add_pair_products(sums, lanes.load_pairs(query, rows, column, 1), part)
         return sums
@@ -108,7 +108,7 @@ def _attend(queries: int, *, scaled: bool, capped: bool, biased: bool) -> Kernel
             for column in range(0, twos, 2 * PAIR):
                 sums = lanes.load_pairs(mixed, rows, column, 2)
                 for t in range(start, stop):
-                    lanes.prefetch_pairs(values, (first + t + AHEAD_BYTES // (values.shape[1] * values.itemsize),), column, 2)
+                    lanes.prefetch_pairs(values, (first + t + AHEAD // values.shape[1],), column, 2)
                     weights = lanes.load_splats(scores, t * queries, 1, queries)
                     sums = vectors.add_products(sums, weights, lanes.load_pairs(values, (first + t,), column, 2))
                 lanes.store_pairs(mixed, rows, column, sums)

@@ -60,7 +60,9 @@ def test_one_nan_anywhere_is_wrong(answered: list[Any], poison: float, place: fl
             bad = copy.deepcopy(outputs)
             floats = bad[index]["scales"] if isinstance(bad[index], dict) else bad[index]
             floats.flat[int(place * floats.size)] = poison
-            assert check.error(workload, bad, expected) == math.inf
+            # An infinite scale makes NaN of a zero.
+            with np.errstate(invalid="ignore"):
+                assert check.error(workload, bad, expected) == math.inf
 
 
 @given(seed=st.integers(0, 2**31), below=st.integers(1, 300), count=st.integers(1, 20))
