@@ -58,7 +58,7 @@ def run(config: DictConfig) -> int:
     free_bytes = memory_available(Path("/")) or psutil.virtual_memory().available
     calls = asked.calls(config.kernel.ops)
     if "step" in config.kernel.ops:
-        calls |= asked.steps(depths(asked.step, POOL_SHARE * free_bytes))
+        calls |= asked.steps(depths(asked, POOL_SHARE * free_bytes))
     draw = _drawing(config.weights, calls)
     if not calls:
         raise UsageError(f"kernel must be an op that {asked.step.model.name} calls; got {', '.join(config.kernel.ops)}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from ..kernels.registry import op_names
-from ..kernels.step import missing_part
 from .errors import UsageError
 from .plan import plan
 from .recall import latest
@@ -23,10 +23,10 @@ def run(config: DictConfig) -> int:
     if config.output:
         check_output(Path(config.output))
     calls = asked.calls(op_names())
-    model = asked.step.model
-    if missing_part(model) is None:
-        # Which copies of the model were measured depends on the memory that was free.
-        calls |= asked.steps(range(1, model.layers + 1))
+    # Of a model that no step is composed for, the kernels are shown. Which copies of another were measured depends on the
+    # memory that was free.
+    with suppress(UsageError):
+        calls |= asked.steps(range(1, asked.step.model.layers + 1))
     report = latest(Store(Path(config.results)), calls)
     if report.complaint:
         print(f"roofcast: {report.complaint}", file=sys.stderr)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..kernels.model import Step
 from ..kernels.step import DecodeStep
 from .calibrate.evidence import best
 from .figures import Statistics
@@ -53,18 +52,21 @@ class Whole:
         return None if self.step is None or self.kernels is None else self.step.without(self.kernels)
 
 
-def depths(step: Step, room_bytes: float) -> tuple[int, ...]:
+def depths(asked: Plan, room_bytes: float) -> tuple[int, ...]:
     """How many layers are measured: all of them, or two smaller copies of the model, of which one is about half the other.
 
     The difference between two depths is the time of the layers between them, so what stands outside the layers is not
     scaled with them. Depths are whole periods of the pattern of windowed layers. Room is for the arrays twice, as they
     are drawn and as the device has them, and for those of the smaller copy.
+
+    Raises:
+        UsageError: if the model has a part that no step is composed of.
     """
-    model = step.model
+    model = asked.step.model
     period = model.window.local + model.window.full if model.window else 1
-    if model.layers <= 2 * period or 2 * _bytes(step, model.layers) <= room_bytes:
+    if model.layers <= 2 * period or 2 * _bytes(asked, model.layers) <= room_bytes:
         return (model.layers,)
-    one, two = _bytes(step, period), _bytes(step, 2 * period)
+    one, two = _bytes(asked, period), _bytes(asked, 2 * period)
 
     def taken(periods: int) -> float:
         return 3 * one + (two - one) * (periods // 2 - 1 + 2 * (periods - 1))
@@ -125,5 +127,6 @@ def _scaled(by_depth: Mapping[int, Measurement], layers: int) -> Span | None:
     return Span(max(b.low_us, low_us), b.us + beyond * (b.us - a.us), b.high_us + beyond * (b.high_us - a.low_us))
 
 
-def _bytes(step: Step, layers: int) -> float:
-    return sum(tensor.nbytes for tensor in DecodeStep.of(step, layers).composition.arrays().values())
+def _bytes(asked: Plan, layers: int) -> float:
+    (step,) = asked.steps((layers,))
+    return sum(tensor.nbytes for tensor in step.operands().values())

@@ -53,22 +53,22 @@ def test_all_layers_are_measured_where_they_fit() -> None:
     needs = decode_step(SMALL)
     size = weight_bytes(needs) + kv_bytes(needs)
     # Room for the arrays twice. Norms are no part of what is counted as weights.
-    assert depths(SMALL, 2.001 * size) == (16,)
-    few, many = depths(SMALL, 1.999 * size)
+    assert depths(asked(SMALL), 2.001 * size) == (16,)
+    few, many = depths(asked(SMALL), 1.999 * size)
     assert few < many < 16
 
 
 def test_two_depths_are_measured_where_the_model_does_not_fit() -> None:
-    few, many = depths(LARGE, 100e9)
+    few, many = depths(asked(LARGE), 100e9)
     assert few == many // 2 > 1
     sizes = [sum(one.nbytes for one in DecodeStep.of(LARGE, n).composition.arrays().values()) for n in (few, many, 1)]
     assert 80e9 < sizes[0] + 2 * sizes[1] <= 100e9
     # However little there is, two depths separate the layers from what stands around them.
-    assert depths(LARGE, 0) == (1, 2)
+    assert depths(asked(LARGE), 0) == (1, 2)
 
 
 def test_depths_are_whole_periods_of_the_window() -> None:
-    few, many = depths(Step(model_named("gemma-3-27b"), 2048), 40e9)
+    few, many = depths(asked(Step(model_named("gemma-3-27b"), 2048)), 40e9)
     assert few % 6 == many % 6 == 0
     assert 0 < few < many < 62
 
@@ -142,7 +142,7 @@ def test_without_a_timed_step_there_is_no_table(timed) -> None:
 def test_a_step_that_cannot_be_composed_is_refused() -> None:
     step = Step(model_named("mixtral-8x7b"), 2048)
     with pytest.raises(UsageError, match="model must be one that a whole step is composed for; got mixtral-8x7b"):
-        asked(step).steps((1,))
+        depths(asked(step), 1e12)
 
 
 def test_weights_without_a_step_are_refused() -> None:
