@@ -109,7 +109,7 @@ def carried(
     low = high = floor = memory = waiting = 0.0
     for need in called:
         efficiency = efficiencies[group_of(need.workload)]
-        time = carry(evidence[need.workload], efficiency, target, share=_share(need.workload, devices))
+        time = carry(evidence[need.workload], efficiency, target, share=need.workload.share(devices))
         low, high = low + need.count * time.low_us, high + need.count * time.high_us
         floor, memory = floor + need.count * time.floor_us, memory + need.count * time.memory_us
         waiting += need.count * time.start_us
@@ -161,17 +161,6 @@ def _refusal(target: Envelope, devices: int, needed_gb: float, missing: Sequence
     if target.node_chips and devices > target.node_chips.value:
         return f"its all-reduce latency is known within a node of {target.node_chips.value:g} only"
     return f"not measured here: {', '.join(missing)}" if missing else ""
-
-
-def _share(workload: Workload, devices: int) -> float:
-    """The part of a call that one of several chips does: matrices by rows or columns, attention and latents by heads."""
-    if workload.op in ("gemv", "experts"):
-        return 1 / devices
-    if workload.op in ("attention", "cache", "heads"):
-        # Heads are whole: the chip with the most of them is waited for.
-        heads = workload.axes()["heads" if workload.op == "heads" else "kv_heads"]
-        return math.ceil(heads / devices) / heads
-    return 1.0
 
 
 def _basis(target: Envelope) -> str:

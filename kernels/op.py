@@ -153,6 +153,10 @@ class Workload(ABC):
             return parts[0]
         return tuple(np.concatenate(results, self.piece_axis) for results in zip(*parts, strict=True))
 
+    def share(self, chips: int) -> float:
+        """The part of the call that the busiest of several tensor-parallel chips does; 1 where each does all of it."""
+        return 1.0
+
     def cost(self) -> Cost:
         """FLOPs, and bytes per tensor. Ops that touch only part of an operand override `touched`."""
         operands = self.operands()

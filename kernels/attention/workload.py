@@ -57,6 +57,10 @@ class Attention(Workload):
         values = {"values": Tensor((self.kv_heads, self.context, self.value_dim), self.kv_format, "kv")}
         return query | keys | ({} if self.shared_values else values) | self._learned()
 
+    def share(self, chips: int) -> float:
+        # Heads are whole: the chip with the most of them is waited for.
+        return math.ceil(self.kv_heads / chips) / self.kv_heads
+
     def results(self) -> dict[str, Tensor]:
         return {"out": Tensor((self.heads, self.value_dim), self.activation_format, "activation")}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -39,6 +40,10 @@ class CacheUpdate(Workload):
             | {f"new_{name}": self._row(tensor) for name, tensor in self._caches().items()}
             | {"position": Tensor((), "i32", "index", below=self.context)}
         )
+
+    def share(self, chips: int) -> float:
+        # Heads are whole: the chip with the most of them is waited for.
+        return math.ceil(self.kv_heads / chips) / self.kv_heads
 
     def results(self) -> dict[str, Tensor]:
         return self._caches()

@@ -63,6 +63,9 @@ class Experts(Workload):
         # Summed one by one, k products carry a rounding that grows as the square root of k.
         return max(super().tolerance(), math.sqrt(self.k) * 2.0**-24)
 
+    def share(self, chips: int) -> float:
+        return 1 / chips
+
     def reference(self, *, weight: Any, chosen: Any, x: Any, factors: Any = None) -> tuple[Any, ...]:
         y = products(weight, chosen.astype(int), x)
         return (combined(y, factors) if self.combine else y,)

@@ -43,6 +43,9 @@ class Gemv(Workload):
         # Summed one by one, k products carry a rounding that grows as the square root of k.
         return max(super().tolerance(), math.sqrt(self.k) * 2.0**-24)
 
+    def share(self, chips: int) -> float:
+        return 1 / chips
+
     def reference(self, *, weight: Any, x: Any) -> tuple[Any, ...]:
         return (gemv(weight, x),)
 

@@ -39,6 +39,10 @@ class HeadGemv(Workload):
             "x": Tensor((self.heads, self.k), self.activation_format, "activation"),
         }
 
+    def share(self, chips: int) -> float:
+        # Heads are whole: the chip with the most of them is waited for.
+        return math.ceil(self.heads / chips) / self.heads
+
     def results(self) -> dict[str, Tensor]:
         return {"y": Tensor((self.heads, self.n), self.activation_format, "activation")}
 
