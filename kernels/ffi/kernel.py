@@ -78,6 +78,9 @@ def kernel(body: Callable[..., None]) -> Kernel:
     Machine code is kept on disk and found again by the names of the body and its module, the types, and the source of
     this package and of the body's folder. So a body must not depend on any other value that can change.
     """
+    # Machine code is named by this and its types. Of two that came from disk under one name, only the first would ever run:
+    # bodies that one function makes must not share theirs.
+    body.__qualname__ = body.__name__
     return Kernel(body)
 
 

@@ -1,6 +1,7 @@
 """Decode attention: what is done to scores, by hand and for every model; and shapes beyond those of the examples."""
 
 import functools
+import itertools
 import math
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from roofcast.harness import catalogue
 from roofcast.harness.models import model_named
 from roofcast.kernels import check
 from roofcast.kernels.attention import Attention
+from roofcast.kernels.attention.cpu import _attend
 from roofcast.kernels.attention.reference import attend, buckets
 from roofcast.kernels.formats import format_names
 from roofcast.kernels.model import Step
@@ -150,3 +152,12 @@ def test_a_nan_in_what_is_learned_spoils_its_head_only(operand: str) -> None:
         if refusal is None:
             out = jax.jit(functools.partial(one.function, workload))(**jax.tree.map(jnp.array, packed))
             assert np.isnan(out).all(1).tolist() == [False, False, True, False, False, False], one.name
+
+
+def test_kernels_made_by_one_function_have_names_of_their_own() -> None:
+    """Machine code from disk is linked by name: one that another kernel shares would run in its place."""
+    made = [
+        _attend(queries, scaled=scaled, capped=capped, biased=biased)
+        for queries, scaled, capped, biased in itertools.product((1, 4), *3 * [(False, True)])
+    ]
+    assert len({one.body.__qualname__ for one in made}) == len(made) == 16
