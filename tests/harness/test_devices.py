@@ -129,7 +129,7 @@ def test_capacities_are_decimal_gigabytes():
         ("groq", "Groq_LPU_v1"),
         ("RTX4090", "RTX_4090"),
         ("RTX6000-Ada", "RTX_6000_Ada"),
-        ("Apple-M1-Max-24c", "Apple_M1_Max"),
+        ("Apple-M1-Max-24c", "Apple_M1_Max_24c"),
         ("m2-ultra", "Apple_M2_Ultra"),
         ("tpu-v5e", "TPU_v5e"),
         ("TPU v5 lite", "TPU_v5e"),

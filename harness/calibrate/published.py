@@ -1,0 +1,218 @@
+"""Published decode speeds: the row, the file, and what its free text means. A bad row is refused, the others are read."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TextIO
+
+from ..catalogue import facts, resolve
+from ..devices import device_named
+from ..envelope import Envelope
+from ..errors import UsageError
+from ..models import model_from
+from .engine import engine_named
+from .situation import MXFP4_BITS, Situation
+
+REQUIRED = ("hardware", "model", "tok_s")
+_COLUMNS = ("id", "n_chips", "parallelism", "weight_bits", "kv_bits", "context", "batch", "engine", "metric_note", "source_date")
+_DEFAULT_TOKENS = (256.0, 512.0)
+_UNSTATED_BITS = 8.0
+_TOKENS = r"([\d.]+k?)"
+
+
+@dataclass(frozen=True)
+class Published:
+    """One line of a file of published speeds, texts as they stand.
+
+    Attributes:
+        line: in the file, the header being line 1.
+        id: its name, or its line number.
+        tok_s: tokens per second.
+        context: such as `in1024/out1024`, `tg128 @d512`, `~205`, `short`, or nothing.
+    """
+
+    line: int
+    id: str
+    hardware: str
+    model: str
+    tok_s: float
+    n_chips: str
+    parallelism: str
+    weight_bits: str
+    kv_bits: str
+    context: str
+    batch: str
+    engine: str
+    metric_note: str
+    source_date: str
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """Rows of one group are held out together: they share what is particular to a machine and a model."""
+        return self.hardware, self.model
+
+    @property
+    def left_out(self) -> str:
+        """Why the row says nothing of the speed of one decode step; empty where it does."""
+        note = self.metric_note.lower()
+        if "speculative" in note:
+            return "left out: speculative decoding"
+        if "layer-split" in self.parallelism.lower():
+            return "left out: layer-split over chips"
+        return "left out: marked as an outlier" if "outlier" in note else ""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A line that cannot be read or predicted, and why."""
+
+    line: int
+    id: str
+    hardware: str
+    reason: str
+
+
+def read(file: Path | str | TextIO) -> tuple[list[Published], list[Refused]]:
+    """The rows of a CSV file, and those that are no rows.
+
+    Raises:
+        UsageError: if the file cannot be read or lacks a column that every row needs.
+    """
+    if not isinstance(file, Path | str):
+        return _rows(file)
+    try:
+        with open(file, encoding="utf-8-sig", newline="") as opened:
+            return _rows(opened)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"published must name a readable CSV file; got {str(file)!r}: {error}") from None
+
+
+def _rows(lines: TextIO) -> tuple[list[Published], list[Refused]]:
+    reader = csv.DictReader(lines)
+    missing = [name for name in REQUIRED if name not in (reader.fieldnames or ())]
+    if missing:
+        raise UsageError(f"published must have the columns {', '.join(REQUIRED)}; it lacks {', '.join(missing)}")
+    found: list[Published] = []
+    bad: list[Refused] = []
+    for given in reader:
+        line = reader.line_num
+        texts = {name: (given.get(name) or "").strip() for name in (*REQUIRED, *_COLUMNS)}
+        name = texts["id"] or f"line {line}"
+        try:
+            if None in given:
+                raise UsageError("there are more fields than columns")
+            found.append(_row(line, name, texts))
+        except UsageError as error:
+            bad.append(Refused(line, name, texts["hardware"], f"line {line}: {error}"))
+    return found, bad
+
+
+def situation(row: Published) -> Situation:
+    """The physical situation that a row describes.
+
+    What is not published is inferred and marked as guessed: gpt-oss at the bits of its only checkpoint, other weights at 8;
+    the whole node of a service, else the fewest chips, in powers of two, whose memory holds the weights.
+
+    Raises:
+        UsageError: if the machine or the model is not known, or a field cannot be.
+    """
+    device = device_named(row.hardware)
+    name = resolve("model", row.model)
+    model = model_from(facts("model", name), name)
+    if row.batch and _number("batch", row.batch) != 1:
+        raise UsageError(f"batch must be 1; got {row.batch!r}")
+    engine = engine_named(row.engine, device, row.source_date)
+    bits = _number("weight_bits", row.weight_bits) if row.weight_bits else 0.0
+    if bits and not 1 <= bits <= 64:
+        raise UsageError(f"weight_bits must be from 1 to 64; got {row.weight_bits!r}")
+    prompt, generated = tokens(row.context)
+    note = row.metric_note.lower()
+    alone = Situation(
+        device,
+        1,
+        engine,
+        model,
+        weight_bits=bits or (MXFP4_BITS if name.startswith("gpt-oss") else _UNSTATED_BITS),
+        kv_bits=_number("kv_bits", row.kv_bits) if row.kv_bits else 16.0,
+        prompt=prompt,
+        generated=generated,
+        counts_prefill=("incl. prefill" in note and "tiny" not in note) or "(in+out)/time" in note,
+        pipeline="pp" in row.parallelism.lower() or "layer-split" in row.parallelism.lower(),
+        is_guessed=not (bits and row.n_chips),
+    )
+    return replace(alone, chips=_chips(row.n_chips) or _inferred_chips(alone))
+
+
+def tokens(context: str) -> tuple[float, float]:
+    """Tokens of the prompt and generated, as a context text says them; typical ones where it says nothing."""
+    text = context.strip().lower()
+    patterns: Mapping[str, str] = {
+        rf"in{_TOKENS}/out{_TOKENS}": "in out",
+        rf"tg{_TOKENS}(?: @d{_TOKENS})?": "out in",
+        rf"short prompt/out{_TOKENS}": "short",
+        rf"out{_TOKENS}": "out",
+        rf"~{_TOKENS}": "few",
+        rf"(?:max_seq )?{_TOKENS}(?: max)?": "total",
+    }
+    for pattern, means in patterns.items():
+        if match := re.fullmatch(pattern, text):
+            values = [_thousands(group) if group else 0.0 for group in match.groups()]
+            return {
+                "in out": lambda: (values[0], values[1]),
+                "out in": lambda: (values[-1], values[0]),
+                "short": lambda: (20.0, values[0]),
+                "out": lambda: (64.0, values[0]),
+                "few": lambda: (5.0, max(1.0, values[0] - 5)),
+                "total": lambda: (values[0] / 2, values[0] / 2),
+            }[means]()
+    return (10.0, 128.0) if text == "short" else _DEFAULT_TOKENS
+
+
+def _row(line: int, name: str, texts: Mapping[str, str]) -> Published:
+    for field in REQUIRED:
+        if not texts[field]:
+            raise UsageError(f"{field} must be given")
+    speed = _number("tok_s", texts["tok_s"])
+    if speed <= 0:
+        raise UsageError(f"tok_s must be above 0; got {texts['tok_s']!r}")
+    return Published(line, **{**texts, "id": name, "tok_s": speed})  # type: ignore[arg-type]
+
+
+def _number(field: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UsageError(f"{field} must be a number; got {text!r}")
+    return value
+
+
+def _thousands(text: str) -> float:
+    return float(text[:-1]) * 1024 if text.endswith("k") else float(text)
+
+
+def _chips(text: str) -> int:
+    if not text:
+        return 0
+    match = re.fullmatch(r"(?:>=|~|<=)?\s*([1-9][0-9]{0,5})", text)
+    if not match:
+        raise UsageError(f"n_chips must be a whole number from 1; got {text!r}")
+    return int(match[1])
+
+
+def _inferred_chips(alone: Situation) -> int:
+    device: Envelope = alone.device
+    capacity_gb = device.capacity_gb
+    if capacity_gb is None:
+        raise UsageError(f"n_chips must be given for {device.name}, the size of whose memory is not known")
+    # A tenth is left for the KV cache and activations.
+    least = 2 ** max(0, math.ceil(math.log2(alone.resident_gb * 1.1 / capacity_gb)))
+    node = round(device.node_chips.value) if device.node_chips and alone.engine.service else 1
+    return max(least, node)
+
