@@ -134,10 +134,10 @@ def calibrate(known: Evidence) -> Calibration:
 
 
 def _widening(known: Evidence, levels: Sequence[str], doubt: Doubt) -> float:
-    """The factor that makes intervals hold four fifths of the rows whose level the fit has not seen; never below 1."""
+    """The factor that makes intervals hold four fifths of the rows whose level the fit has not seen."""
     left = held_out(known.runs, known.time_us, one_by_one(levels))
     residual = np.abs(np.log(left.time_us / known.time_us))
-    return max(1.0, float(np.percentile(residual / doubt.log_sd(known.runs, left.carried, left.log_variance), 80) / Z_80))
+    return float(np.percentile(residual / doubt.log_sd(known.runs, left.carried, left.log_variance), 80) / Z_80)
 
 
 def speeds(given: Calibration, runs: Sequence[Situation]) -> Speeds:

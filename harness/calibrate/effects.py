@@ -71,9 +71,10 @@ _BASES: Mapping[tuple[str, str], Prior] = {
 }  # fmt: skip
 
 _SPREADS: Mapping[str, Prior] = {
-    "machine": Prior(0.0, 0.5, "chips differ by a factor of 1.6 where engines do not"),
-    "platform": Prior(0.0, 0.6, "CUDA, ROCm, Metal and the others"),
-    "engine": Prior(0.0, 0.5, "engines differ by a factor of two on one chip"),
+    "machine": Prior(0.0, 0.45, "chips differ by a factor of 1.6 where engines do not"),
+    "platform": Prior(0.0, 0.7, "CUDA, ROCm, Metal and the others"),
+    "memory": Prior(0.0, 0.5, "chips with HBM are clocked lower and wait longer for a small read than those with GDDR"),
+    "engine": Prior(0.0, 0.6, "engines differ by a factor of two on one chip"),
     "group engine": Prior(0.0, 0.8, "engines handle groups in quite different ways"),
     "format": Prior(0.0, 0.5, "4, 8 and 16 bits a weight"),
     "engine format": Prior(0.0, 0.4, "an engine's kernels for one format"),

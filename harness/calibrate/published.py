@@ -121,7 +121,7 @@ def situation(row: Published) -> Situation:
     Raises:
         UsageError: if the machine or the model is not known, or a field cannot be.
     """
-    device = device_named(row.hardware)
+    device = _device(row.hardware)
     name = resolve("model", row.model)
     model = model_from(facts("model", name), name)
     if row.batch and _number("batch", row.batch) != 1:
@@ -171,6 +171,19 @@ def tokens(context: str) -> tuple[float, float]:
                 "total": lambda: (values[0] / 2, values[0] / 2),
             }[means]()
     return (10.0, 128.0) if text == "short" else _DEFAULT_TOKENS
+
+
+def _device(label: str) -> Envelope:
+    """The machine of a label, remarks in brackets and the memory's size left aside where the whole is no name."""
+    if "unspecified" in label.lower():
+        raise UsageError(f"hardware must say which chip it is; got {label!r}")
+    bare = re.sub(r"\(.*?\)", "", label).strip()
+    for spelling in (label, bare, re.sub(r"[-_ ]?\d+ ?GB$", "", bare)):
+        try:
+            return device_named(spelling)
+        except UsageError as error:
+            complaint = error
+    raise complaint
 
 
 def _row(line: int, name: str, texts: Mapping[str, str]) -> Published:

@@ -39,6 +39,7 @@ def common(term: str, run: Situation) -> dict[Effect, float]:
 def layer_effects(run: Situation) -> dict[Effect, float]:
     """What scales the time of a layer that no bandwidth shortens."""
     effects = common("layer", run)
+    effects[Effect("layer", "memory", run.device.weights_in)] = 1.0
     if run.engine.launches:
         effects[Effect("layer", f"launches {run.engine.launches}")] = 1.0
     return effects
