@@ -61,6 +61,7 @@ _BASES: Mapping[tuple[str, str], Prior] = {
     ("layer", "launches eager"): Prior(0.0, 0.7, "launches from the host"),
     ("layer", "launches kernels"): Prior(0.0, 0.7, "hand-written kernels without a graph"),
     ("layer", "launches one"): Prior(-1.2, 0.5, "barriers instead of launches: hazyresearch.stanford.edu/blog/2025-05-27-no-bubbles"),
+    ("layer", "early"): Prior(0.4, 0.5, "software gets faster: what Cerebras, Groq and SambaNova first published they soon surpassed"),
     ("mixture", "base"): Prior(-0.7, 0.7, "routing and two more kernels: half a layer's overhead"),
     ("reduce", "base"): Prior(2.3, 0.7, "10 us, small all-reduces over NVLink"),
     ("reduce", "chips"): Prior(0.2, 0.3, "per doubling of the chips"),

@@ -23,6 +23,7 @@ class Engine:
         widens_weights: quantised weights are written out at 16 bits and read again.
         narrow_head: the LM head is quantised with the rest.
         gguf: what a mixture's 4-bit floating-point experts leave over is stored as Q8_0.
+        early: software from before the vendor had tuned it for the public.
         service: a provider's speed, with neither batch nor placement disclosed.
     """
 
@@ -31,6 +32,7 @@ class Engine:
     widens_weights: bool = False
     narrow_head: bool = False
     gguf: bool = False
+    early: bool = False
     service: bool = False
 
 

@@ -42,6 +42,8 @@ def layer_effects(run: Situation) -> dict[Effect, float]:
     effects[Effect("layer", "memory", run.device.weights_in)] = 1.0
     if run.engine.launches:
         effects[Effect("layer", f"launches {run.engine.launches}")] = 1.0
+    if run.engine.early:
+        effects[Effect("layer", "early")] = 1.0
     return effects
 
 
