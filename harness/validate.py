@@ -12,7 +12,7 @@ from .calibrate.decode import EVIDENCE
 from .calibrate.published import read
 from .errors import UsageError
 from .report.table import show
-from .report.validation import table, write_rows
+from .report.validation import check_rows, table, write_rows
 from .validation import Score, validate
 
 
@@ -21,6 +21,10 @@ def run(config: DictConfig) -> int:
 
     A line that cannot be read or predicted is refused with its reason, and the others are done.
     """
+    if config.seed < 0:
+        raise UsageError(f"seed must be a whole number from 0; got {config.seed}")
+    if config.rows:
+        check_rows(Path(config.rows).expanduser())
     if config.published:
         rows, bad = read(Path(config.published).expanduser())
     else:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from .calibrate.cross_validation import folds, held_out
-from .calibrate.decode import Calibration, Evidence, Speeds, calibration, evidence, speeds, with_intervals
+from .calibrate.decode import Speeds, calibration, evidence, speeds, with_intervals
 from .calibrate.published import Published, Refused, situation
 from .calibrate.situation import Situation
 from .errors import UsageError
@@ -121,17 +122,19 @@ def validate(rows: Sequence[Published], bad: Sequence[Refused], seed: int = 0) -
     old = [(row, run) for row, run in asked if _key(row) in places]
     verdicts += _verdicts(new, speeds(fitted, [run for _, run in new]), "")
     if old:
-        unseen = cross_validated(known, fitted, seed)
+        unseen = cross_validated(seed)
         chosen = np.array([places[_key(row)] for row, _ in old])
         picked = Speeds(unseen.low[chosen], unseen.point[chosen], unseen.high[chosen], tuple(unseen.carried[i] for i in chosen))
         verdicts += _verdicts(old, picked, CROSS_VALIDATED)
     return sorted(verdicts, key=lambda one: one.line)
 
 
-def cross_validated(known: Evidence, fitted: Calibration, seed: int = 0) -> Speeds:
+@cache
+def cross_validated(seed: int = 0) -> Speeds:
     """Each row of the evidence as a fit without its fold predicts it."""
+    known = evidence()
     unseen = held_out(known.runs, known.time_us, folds([row.group for row in known.rows], seed))
-    return with_intervals(fitted.doubt, known.runs, unseen.time_us, unseen.log_variance, unseen.carried)
+    return with_intervals(calibration().doubt, known.runs, unseen.time_us, unseen.log_variance, unseen.carried)
 
 
 def _key(row: Published) -> tuple[object, ...]:

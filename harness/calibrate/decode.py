@@ -172,8 +172,8 @@ def as_yaml(given: Calibration) -> str:
     }
     head = yaml.safe_dump({"doubt": doubt, "units": dict(UNITS)}, sort_keys=False, width=120)
     parameters = "".join(
-        f"- {{term: {effect.term}, family: {effect.family}, level: {_quoted(effect.level)}, value: {value:.4f}, sd: {sd:.3f}}}\n"
-        for effect, value, sd in zip(given.fit.effects, given.fit.mean, spread, strict=True)
+        f"- {{term: {one.term}, family: {one.family}, level: {_quoted(one.level)}, value: {value:.4f}, sd: {sd:.3f}}}\n"
+        for one, value, sd in zip(given.fit.effects, given.fit.mean, spread, strict=True)
     )
     return f"{_HEADER}{head}parameters:\n{parameters}"
 

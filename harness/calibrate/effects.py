@@ -1,8 +1,8 @@
 """The parameters of the decode model: logarithms of overheads, as a base plus random effects that shrink to nothing.
 
-A term of the step's time is `amount * exp(sum of effects)`. Every effect has a normal prior: the base of a term says what
-is typical before any evidence, the others (a machine's, an engine's) say how far such things differ from one another. What no evidence
-speaks of keeps its prior, which is how an unseen chip or engine gets the mean and a wide interval.
+A term of the step's time is `amount * exp(sum of effects)`. Every effect has a normal prior: the base of a term says what is
+typical before any evidence, the others (a machine's, an engine's) say how far such things differ from one another. What
+no evidence speaks of keeps its prior, which is how an unseen chip or engine gets the mean and a wide interval.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ _BASES: Mapping[tuple[str, str], Prior] = {
     ("layer", "kind"): Prior(0.0, 1.2, "machines that keep weights in SRAM have no kernels to launch"),
     ("layer", "launches eager"): Prior(0.0, 0.7, "launches from the host"),
     ("layer", "launches kernels"): Prior(0.0, 0.7, "hand-written kernels without a graph"),
-    ("layer", "launches one"): Prior(-1.2, 0.5, "barriers instead of launches: hazyresearch.stanford.edu/blog/2025-05-27-no-bubbles"),
-    ("layer", "early"): Prior(0.4, 0.5, "software gets faster: what Cerebras, Groq and SambaNova first published they soon surpassed"),
+    ("layer", "launches one"): Prior(-1.2, 0.5, "barriers, no launches: hazyresearch.stanford.edu/blog/2025-05-27-no-bubbles"),
+    ("layer", "early"): Prior(0.4, 0.5, "software gets faster: services soon surpass what they first publish"),
     ("mixture", "base"): Prior(-0.7, 0.7, "routing and two more kernels: half a layer's overhead"),
     ("reduce", "base"): Prior(2.3, 0.7, "10 us, small all-reduces over NVLink"),
     ("reduce", "chips"): Prior(0.2, 0.3, "per doubling of the chips"),

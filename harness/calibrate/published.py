@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TextIO
+from typing import IO
 
 from ..catalogue import facts, resolve
 from ..devices import device_named
@@ -17,12 +17,25 @@ from ..errors import UsageError
 from ..models import model_from
 from .engine import engine_named
 from .situation import MXFP4_BITS, Situation
+from .traffic import traffic
 
 REQUIRED = ("hardware", "model", "tok_s")
-_COLUMNS = ("id", "n_chips", "parallelism", "weight_bits", "kv_bits", "context", "batch", "engine", "metric_note", "source_date")
+_COLUMNS = (
+    "id",
+    "n_chips",
+    "parallelism",
+    "weight_bits",
+    "kv_bits",
+    "context",
+    "batch",
+    "engine",
+    "metric_note",
+    "source_date",
+)
 _DEFAULT_TOKENS = (256.0, 512.0)
 _UNSTATED_BITS = 8.0
-_TOKENS = r"([\d.]+k?)"
+_KV_BITS = 16.0
+_TOKENS = r"(\d{1,9}(?:\.\d+)?k?)"
 
 
 @dataclass(frozen=True)
@@ -77,7 +90,7 @@ class Refused:
     reason: str
 
 
-def read(file: Path | str | TextIO) -> tuple[list[Published], list[Refused]]:
+def read(file: Path | str | IO[str]) -> tuple[list[Published], list[Refused]]:
     """The rows of a CSV file, and those that are no rows.
 
     Raises:
@@ -92,7 +105,7 @@ def read(file: Path | str | TextIO) -> tuple[list[Published], list[Refused]]:
         raise UsageError(f"published must name a readable CSV file; got {str(file)!r}: {error}") from None
 
 
-def _rows(lines: TextIO) -> tuple[list[Published], list[Refused]]:
+def _rows(lines: IO[str]) -> tuple[list[Published], list[Refused]]:
     reader = csv.DictReader(lines)
     missing = [name for name in REQUIRED if name not in (reader.fieldnames or ())]
     if missing:
@@ -119,17 +132,16 @@ def situation(row: Published) -> Situation:
     the whole node of a service, else the fewest chips, in powers of two, whose memory holds the weights.
 
     Raises:
-        UsageError: if the machine or the model is not known, or a field cannot be.
+        UsageError: if the machine or the model is not known, the model has no decode step, or a field cannot be.
     """
     device = _device(row.hardware)
     name = resolve("model", row.model)
     model = model_from(facts("model", name), name)
+    traffic(model)
     if row.batch and _number("batch", row.batch) != 1:
         raise UsageError(f"batch must be 1; got {row.batch!r}")
     engine = engine_named(row.engine, device, row.source_date)
-    bits = _number("weight_bits", row.weight_bits) if row.weight_bits else 0.0
-    if bits and not 1 <= bits <= 64:
-        raise UsageError(f"weight_bits must be from 1 to 64; got {row.weight_bits!r}")
+    bits = _bits("weight_bits", row.weight_bits)
     prompt, generated = tokens(row.context)
     note = row.metric_note.lower()
     alone = Situation(
@@ -138,7 +150,7 @@ def situation(row: Published) -> Situation:
         engine,
         model,
         weight_bits=bits or (MXFP4_BITS if name.startswith("gpt-oss") else _UNSTATED_BITS),
-        kv_bits=_number("kv_bits", row.kv_bits) if row.kv_bits else 16.0,
+        kv_bits=_bits("kv_bits", row.kv_bits) or _KV_BITS,
         prompt=prompt,
         generated=generated,
         counts_prefill=("incl. prefill" in note and "tiny" not in note) or "(in+out)/time" in note,
@@ -151,26 +163,23 @@ def situation(row: Published) -> Situation:
 def tokens(context: str) -> tuple[float, float]:
     """Tokens of the prompt and generated, as a context text says them; typical ones where it says nothing."""
     text = context.strip().lower()
-    patterns: Mapping[str, str] = {
-        rf"in{_TOKENS}/out{_TOKENS}": "in out",
-        rf"tg{_TOKENS}(?: @d{_TOKENS})?": "out in",
-        rf"short prompt/out{_TOKENS}": "short",
-        rf"out{_TOKENS}": "out",
-        rf"~{_TOKENS}": "few",
-        rf"(?:max_seq )?{_TOKENS}(?: max)?": "total",
-    }
-    for pattern, means in patterns.items():
+    for pattern, meaning in _CONTEXTS:
         if match := re.fullmatch(pattern, text):
-            values = [_thousands(group) if group else 0.0 for group in match.groups()]
-            return {
-                "in out": lambda: (values[0], values[1]),
-                "out in": lambda: (values[-1], values[0]),
-                "short": lambda: (20.0, values[0]),
-                "out": lambda: (64.0, values[0]),
-                "few": lambda: (5.0, max(1.0, values[0] - 5)),
-                "total": lambda: (values[0] / 2, values[0] / 2),
-            }[means]()
-    return (10.0, 128.0) if text == "short" else _DEFAULT_TOKENS
+            prompt, generated = meaning(*(_thousands(group) if group else 0.0 for group in match.groups()))
+            return prompt, max(1.0, generated)
+    return _DEFAULT_TOKENS
+
+
+_CONTEXTS: tuple[tuple[str, Callable[..., tuple[float, float]]], ...] = (
+    (rf"in{_TOKENS}/out{_TOKENS}", lambda prompt, generated: (prompt, generated)),
+    (rf"tg{_TOKENS}(?: @d{_TOKENS})?", lambda generated, depth: (depth, generated)),
+    (rf"short prompt/out{_TOKENS}", lambda generated: (20.0, generated)),
+    (rf"out{_TOKENS}", lambda generated: (64.0, generated)),
+    (rf"~{_TOKENS}", lambda total: (5.0, total - 5)),
+    (rf"(?:max_seq )?{_TOKENS}(?: max)?", lambda total: (total / 2, total / 2)),
+    ("short", lambda: (10.0, 128.0)),
+)
+"""Ways to write a context, and the tokens of prompt and generation that each means."""
 
 
 def _device(label: str) -> Envelope:
@@ -194,6 +203,14 @@ def _row(line: int, name: str, texts: Mapping[str, str]) -> Published:
     if speed <= 0:
         raise UsageError(f"tok_s must be above 0; got {texts['tok_s']!r}")
     return Published(line, **{**texts, "id": name, "tok_s": speed})  # type: ignore[arg-type]
+
+
+def _bits(field: str, text: str) -> float:
+    """Bits that a column gives; 0 where it is empty."""
+    bits = _number(field, text) if text else 0.0
+    if text and not 1 <= bits <= 64:
+        raise UsageError(f"{field} must be from 1 to 64; got {text!r}")
+    return bits
 
 
 def _number(field: str, text: str) -> float:
@@ -228,4 +245,3 @@ def _inferred_chips(alone: Situation) -> int:
     least = 2 ** max(0, math.ceil(math.log2(alone.resident_gb * 1.1 / capacity_gb)))
     node = round(device.node_chips.value) if device.node_chips and alone.engine.service else 1
     return max(least, node)
-

@@ -168,7 +168,7 @@ def _parts(given: Design, mean: np.ndarray) -> Float[np.ndarray, "runs terms"]:
 
 
 def _slopes(given: Design, parts: np.ndarray) -> Float[np.ndarray, "runs effects"]:
-    """d log T / d theta."""
+    """How log T changes with each parameter."""
     share = parts / (given.fixed_us + parts.sum(1))[:, None]
     return np.einsum("ik,ikp->ip", share, given.coefficients)
 

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from ..durable import new_file
+from ..durable import new_file, temporary_file
 from ..errors import UsageError
 from ..validation import CROSS_VALIDATED, Score, Verdict
 from .table import Column, Table
 
-_FIELDS = ("line", "id", "hardware", "model", "engine", "tok_s", "predicted", "low", "high", "error", "inside", "basis", "reason")
+_FIELDS: tuple[str, ...] = (
+    "line",
+    "id",
+    "hardware",
+    "model",
+    "engine",
+    "tok_s",
+    "predicted",
+    "low",
+    "high",
+    "error",
+    "inside",
+    "basis",
+    "reason",
+)
 
 
 def table(verdicts: Sequence[Verdict], title: str) -> Table:
@@ -37,11 +52,25 @@ def write_rows(verdicts: Sequence[Verdict], path: Path) -> None:
     Raises:
         UsageError: if the file cannot be written.
     """
+    with _as_usage(path), new_file(path) as part, open(part, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, _FIELDS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(_fields(one) for one in verdicts)
+
+
+def check_rows(path: Path) -> None:
+    """Raises UsageError unless `path` can be written, before anything is computed for it."""
+    if path.is_dir() or not path.parent.is_dir():
+        what = "it is a folder" if path.is_dir() else "its folder does not exist"
+        raise UsageError(f"rows must be a file that can be written; got {str(path)!r}: {what}")
+    with _as_usage(path), temporary_file(path.parent) as trial:
+        trial.touch()
+
+
+@contextmanager
+def _as_usage(path: Path) -> Iterator[None]:
     try:
-        with new_file(path) as part, open(part, "w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, _FIELDS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(_fields(one) for one in verdicts)
+        yield
     except OSError as error:
         raise UsageError(f"rows must be a file that can be written; got {str(path)!r}: {error.strerror}") from None
 
@@ -67,7 +96,13 @@ def _notes(verdicts: Sequence[Verdict]) -> list[str]:
 
 def _fields(one: Verdict) -> dict[str, object]:
     row = one.row
-    known: dict[str, object] = {"line": one.line, "id": one.id, "hardware": one.hardware, "basis": one.basis, "reason": one.reason}
+    known: dict[str, object] = {
+        "line": one.line,
+        "id": one.id,
+        "hardware": one.hardware,
+        "basis": one.basis,
+        "reason": one.reason,
+    }
     if row is not None:
         known |= {"model": row.model, "engine": row.engine, "tok_s": f"{row.tok_s:g}"}
     if one.is_predicted:
