@@ -66,7 +66,7 @@ def held_out(
         inside, outside = np.flatnonzero(fold == one), np.flatnonzero(fold != one)
         times = predict(whole.rows(inside), fit(whole.rows(outside), time_us[outside], noise[outside]))
         predicted[inside], variance[inside] = times.time_us, times.log_variance
-        seen = Seen.of([runs[row] for row in outside])
-        for row in inside:
+        seen = Seen.of([runs[int(row)] for row in outside])
+        for row in map(int, inside):
             carried[row] = seen.carried(runs[row])
     return HeldOut(predicted, variance, tuple(carried))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 from typing import Any
 
-from ..catalogue import facts
+from ..catalogue import read_yaml
 from ..envelope import Envelope
 
 UNSTATED = "unstated"
@@ -19,7 +20,7 @@ class Engine:
 
     Attributes:
         name: the level of its random effects.
-        launches: `eager`, `kernels` or `one`, as `conf/calibration/engines.yaml` explains; empty where a graph runs.
+        launches: `eager`, `kernels` or `one`, as `engines.yaml` explains; empty where a graph runs.
         widens_weights: quantised weights are written out at 16 bits and read again.
         narrow_head: the LM head is quantised with the rest.
         gguf: what a mixture's 4-bit floating-point experts leave over is stored as Q8_0.
@@ -70,5 +71,4 @@ def _is_meant(entry: Mapping[str, Any], device: Envelope, date: str) -> bool:
 
 @cache
 def _entries() -> tuple[Mapping[str, Any], ...]:
-    entries: Any = facts("calibration", "engines")
-    return tuple(entries)
+    return tuple(read_yaml(files(__package__) / "engines.yaml"))

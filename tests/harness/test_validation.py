@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from roofcast import conf
 from roofcast.harness import cli
-from roofcast.harness.calibrate.decode import EVIDENCE, Calibration, as_yaml, calibration, evidence
+from roofcast.harness.calibrate.decode import EVIDENCE, Calibration, as_yaml, calibration, evidence, parameters
 from roofcast.harness.calibrate.interval import CARRIED, huber
 from roofcast.harness.calibrate.published import read
 from roofcast.harness.calibrate.step_model import design, fit
-from roofcast.harness.catalogue import facts
 from roofcast.harness.validation import CROSS_VALIDATED, Score, Verdict, validate
 
 COLUMNS = "id,hardware,n_chips,parallelism,model,weight_bits,context,engine,tok_s,metric_note"
@@ -79,7 +78,7 @@ def test_the_generated_parameters_are_those_of_the_evidence():
     assert np.abs(found.mean - stored.fit.mean).max() < 0.02
     assert set(stored.doubt.widening) == set(CARRIED)
     written = as_yaml(Calibration(found, stored.doubt, stored.seen))
-    assert written.count("\n- {term:") == len(found.effects) == len(facts("calibration", "decode")["parameters"])
+    assert written.count("\n- {term:") == len(found.effects) == len(parameters()["parameters"])
 
 
 def write(path: Path, *lines: str) -> Path:
