@@ -173,6 +173,8 @@ def _remarks(run: Situation) -> list[str]:
     remarks = []
     if run.is_guessed:
         remarks.append(f"guessed: {run.weight_bits:g} bits a weight on {run.chips} chips, as far as not published")
+    if run.size != 1.0:
+        remarks.append(f"{run.model.name} stands in for a model whose shape is not known")
     capacity_gb = run.device.capacity_gb
     if capacity_gb and run.resident_gb > capacity_gb * run.chips:
         remarks.append(f"does not fit: {run.resident_gb:.0f} GB in {capacity_gb * run.chips:.4g} GB; predicted as if it did")

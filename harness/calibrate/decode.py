@@ -22,6 +22,7 @@ import yaml
 from jaxtyping import Float
 
 from ... import conf
+from .. import calibrate
 from ..catalogue import read_yaml
 from ..errors import UsageError
 from .cross_validation import folds, held_out, one_by_one
@@ -96,7 +97,7 @@ def evidence_of(rows: Sequence[Published]) -> Evidence:
 
 def parameters() -> Mapping[str, Any]:
     """What `decode.yaml` holds: `doubt`, `units` and one entry per effect under `parameters`."""
-    return read_yaml(files(__package__) / "decode.yaml")
+    return read_yaml(files(calibrate) / "decode.yaml")
 
 
 @cache
@@ -113,7 +114,7 @@ def calibration() -> Calibration:
     return Calibration(at(whole, mean, known.time_us, huber(known.runs)), doubt, Seen.of(known.runs))
 
 
-def calibrate(known: Evidence) -> Calibration:
+def calibrated(known: Evidence) -> Calibration:
     """Fits the parameters to evidence, and learns from held-out rows how far predictions are to be doubted.
 
     The scatter is that of groups held out, over several shuffles; the widening that of machines and engines held out.
@@ -189,4 +190,4 @@ def _quoted(level: str) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(as_yaml(calibrate(evidence())), encoding="utf-8")
+    Path(sys.argv[1]).write_text(as_yaml(calibrated(evidence())), encoding="utf-8")

@@ -58,7 +58,7 @@ _BASES: Mapping[tuple[str, str], Prior] = {
     ("kv", "base"): Prior(-0.7, 1.0, "efficiency 0.67, attention kernels below GEMV"),
     ("layer", "base"): Prior(4.0, 3.0, "55 us, some ten kernels of a few us; wide, since engines differ tenfold"),
     ("layer", "kind"): Prior(0.0, 1.2, "machines that keep weights in SRAM have no kernels to launch"),
-    ("layer", "launches eager"): Prior(0.0, 0.7, "launches from the host"),
+    ("layer", "launches eager"): Prior(1.5, 0.6, "some twenty launches a layer of 10 to 20 us each, from Python"),
     ("layer", "launches kernels"): Prior(0.0, 0.7, "hand-written kernels without a graph"),
     ("layer", "launches one"): Prior(-1.2, 0.5, "barriers, no launches: hazyresearch.stanford.edu/blog/2025-05-27-no-bubbles"),
     ("layer", "early"): Prior(0.4, 0.5, "software gets faster: services soon surpass what they first publish"),

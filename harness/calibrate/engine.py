@@ -8,6 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from .. import calibrate
 from ..catalogue import read_yaml
 from ..envelope import Envelope
 
@@ -71,4 +72,4 @@ def _is_meant(entry: Mapping[str, Any], device: Envelope, date: str) -> bool:
 
 @cache
 def _entries() -> tuple[Mapping[str, Any], ...]:
-    return tuple(read_yaml(files(__package__) / "engines.yaml"))
+    return tuple(read_yaml(files(calibrate) / "engines.yaml"))

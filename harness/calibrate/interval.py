@@ -64,8 +64,8 @@ class Seen:
 
 
 def undisclosed(runs: Sequence[Situation]) -> np.ndarray:
-    """Whether batch, bits or chips of each run are not published."""
-    return np.array([run.engine.service or run.is_guessed for run in runs], dtype=bool)
+    """Whether batch, bits, chips or the model's shape are not published, of each run."""
+    return np.array([run.engine.service or run.is_guessed or run.size != 1.0 for run in runs], dtype=bool)
 
 
 def huber(runs: Sequence[Situation]) -> Float[np.ndarray, "runs"]:

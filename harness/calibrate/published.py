@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from ...kernels.model import Model
 from ..catalogue import facts, resolve
 from ..devices import device_named
 from ..envelope import Envelope
@@ -17,11 +18,13 @@ from ..errors import UsageError
 from ..models import model_from
 from .engine import engine_named
 from .situation import MXFP4_BITS, Situation
-from .traffic import traffic
+from .traffic import active_parameters, stand_in, traffic
 
 REQUIRED = ("hardware", "model", "tok_s")
 _COLUMNS = (
     "id",
+    "params_b",
+    "active_params_b",
     "n_chips",
     "parallelism",
     "weight_bits",
@@ -54,6 +57,8 @@ class Published:
     hardware: str
     model: str
     tok_s: float
+    params_b: str
+    active_params_b: str
     n_chips: str
     parallelism: str
     weight_bits: str
@@ -129,15 +134,14 @@ def situation(row: Published) -> Situation:
     """The physical situation that a row describes.
 
     What is not published is inferred and marked as guessed: gpt-oss at the bits of its only checkpoint, other weights at 8;
-    the whole node of a service, else the fewest chips, in powers of two, whose memory holds the weights.
+    the whole node of a service, else the fewest chips, in powers of two, whose memory holds the weights; for a model without
+    a file, one of like size in parameters, its weights scaled.
 
     Raises:
         UsageError: if the machine or the model is not known, the model has no decode step, or a field cannot be.
     """
     device = _device(row.hardware)
-    name = resolve("model", row.model)
-    model = model_from(facts("model", name), name)
-    traffic(model)
+    model, size = _model(row)
     if row.batch and _number("batch", row.batch) != 1:
         raise UsageError(f"batch must be 1; got {row.batch!r}")
     engine = engine_named(row.engine, device, row.source_date)
@@ -149,11 +153,12 @@ def situation(row: Published) -> Situation:
         1,
         engine,
         model,
-        weight_bits=bits or (MXFP4_BITS if name.startswith("gpt-oss") else _UNSTATED_BITS),
+        weight_bits=bits or (MXFP4_BITS if model.name.startswith("gpt-oss") else _UNSTATED_BITS),
         kv_bits=_bits("kv_bits", row.kv_bits) or _KV_BITS,
         prompt=prompt,
         generated=generated,
         counts_prefill=("incl. prefill" in note and "tiny" not in note) or "(in+out)/time" in note,
+        size=size,
         pipeline="pp" in row.parallelism.lower() or "layer-split" in row.parallelism.lower(),
         is_guessed=not (bits and row.n_chips),
     )
@@ -193,6 +198,26 @@ def _device(label: str) -> Envelope:
         except UsageError as error:
             complaint = error
     raise complaint
+
+
+def _model(row: Published) -> tuple[Model, float]:
+    """The row's model, or one that stands in for it and how much larger the row's is."""
+    try:
+        name = resolve("model", row.model)
+        model = model_from(facts("model", name), name)
+        traffic(model)
+        return model, 1.0
+    except UsageError:
+        if not row.params_b:
+            raise
+        total = _number("params_b", row.params_b) * 1e9
+        active = _number("active_params_b", row.active_params_b) * 1e9 if row.active_params_b else total
+        if not 0 < active <= total:
+            raise UsageError(f"active_params_b must be above 0 and at most params_b; got {row.active_params_b!r}") from None
+        found = stand_in(total, active)
+        if found is None:
+            raise
+        return found, active / active_parameters(found)
 
 
 def _row(line: int, name: str, texts: Mapping[str, str]) -> Published:

@@ -29,6 +29,7 @@ class Situation:
         kv_bits: of the KV cache.
         prompt, generated: tokens.
         counts_prefill: the speed is generated tokens over the whole time, prefill included.
+        size: weights relative to the model's, where it stands in for one whose shape is not known.
         pipeline: chips hold whole layers and work one after the other, not together.
         is_guessed: bits or chips are not published and were inferred.
     """
@@ -42,6 +43,7 @@ class Situation:
     prompt: float = 256.0
     generated: float = 512.0
     counts_prefill: bool = False
+    size: float = 1.0
     pipeline: bool = False
     is_guessed: bool = False
 
@@ -68,19 +70,19 @@ class Situation:
 
     @property
     def expert_bytes(self) -> float:
-        return self.traffic.experts * self.weight_bits / 8
+        return self.size * self.traffic.experts * self.weight_bits / 8
 
     @property
     def weight_bytes(self) -> float:
         """Weights that a token reads."""
         read = self.traffic
-        return (read.experts * self.weight_bits + read.body * self.body_bits + read.head * self.head_bits) / 8
+        return self.size * (read.experts * self.weight_bits + read.body * self.body_bits + read.head * self.head_bits) / 8
 
     @property
     def resident_gb(self) -> float:
         """Memory that the weights take."""
         read = self.traffic
-        return (read.resident_experts * self.weight_bits + read.resident_body * self.body_bits) / 8e9
+        return self.size * (read.resident_experts * self.weight_bits + read.resident_body * self.body_bits) / 8e9
 
     @property
     def kv_bytes(self) -> float:
@@ -111,7 +113,7 @@ class Situation:
         """
         if not self.counts_prefill:
             return 0.0
-        weights = self.traffic.body + self.traffic.experts
+        weights = self.size * (self.traffic.body + self.traffic.experts)
         attention = self.prompt**2 * self.model.d_model * self.model.layers
         flops = 2 * (weights * self.prompt + attention)
         peak = self.chips * self.device.peak_flops("f16")

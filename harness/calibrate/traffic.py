@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from dataclasses import dataclass
 from functools import cache
 
 from ...kernels.model import Model, Step
+from ..catalogue import facts, names
 from ..errors import UsageError
+from ..models import model_from
 from ..workloads import decode_step, kv_bytes, streamed_weight_elements
 
 _KV_BYTES = 2
+_LIKE_SIZE = (math.log(1.5), math.log(4))
 
 
 @dataclass(frozen=True)
@@ -53,3 +58,32 @@ def traffic(model: Model) -> Traffic:
 def kv_elements(model: Model, context: int) -> float:
     """Elements of the KV cache that the next token reads when `context` tokens are attended to."""
     return kv_bytes(decode_step(Step(model, max(1, context)))) / _KV_BYTES
+
+
+def active_parameters(model: Model) -> int:
+    """Parameters that a token touches, the embedding's row left aside."""
+    read = traffic(model)
+    return read.experts + read.body + read.head
+
+
+def stand_in(total: float, active: float) -> Model | None:
+    """The known decoder nearest in what a token touches, and then in all; None if none is near enough.
+
+    Args:
+        total: parameters.
+        active: those that a token touches.
+    """
+
+    def ratios(model: Model) -> tuple[float, float]:
+        read = traffic(model)
+        known = read.resident_experts + read.resident_body
+        return abs(math.log(active_parameters(model) / active)), abs(math.log(known / total))
+
+    near = [model for model in _decoders() if all(map(operator.le, ratios(model), _LIKE_SIZE))]
+    return min(near, key=ratios, default=None)
+
+
+@cache
+def _decoders() -> tuple[Model, ...]:
+    models = (model_from(facts("model", name), name) for name in names("model"))
+    return tuple(model for model in models if model.family == "decoder")

@@ -144,9 +144,7 @@ def test_machines_go_by_many_spellings(spelling, name):
     assert device_named(spelling).name == name
 
 
-@pytest.mark.parametrize(
-    "spelling", ["RTX3080Ti", "MI250X", "RX7900XT", "Tenstorrent-n150", "GPU (Fireworks, unspecified)"]
-)
+@pytest.mark.parametrize("spelling", ["RTX3080Ti", "MI250X", "RX7900XT", "Tenstorrent-n150", "GPU (Fireworks, unspecified)"])
 def test_a_chip_without_a_file_is_not_taken_for_another(spelling):
     with pytest.raises(UsageError, match="device must be a file in conf/device"):
         device_named(spelling)

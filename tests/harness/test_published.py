@@ -11,7 +11,10 @@ from roofcast.harness.calibrate.published import Published, read, situation, tok
 from roofcast.harness.devices import device_named
 from roofcast.harness.errors import UsageError
 
-HEADER = "id,hardware,n_chips,parallelism,model,weight_bits,kv_bits,context,batch,engine,tok_s,metric_note,source_date"
+HEADER = (
+    "id,params_b,active_params_b,hardware,n_chips,parallelism,model,"
+    "weight_bits,kv_bits,context,batch,engine,tok_s,metric_note,source_date"
+)
 
 
 def one(**fields: str) -> Published:
@@ -75,16 +78,16 @@ def test_marked_rows_are_left_out_and_others_are_not(fields, why):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("a,A100,1,,Llama-3-8B,16,,,,vLLM,fast,,", "line 2: tok_s must be a number; got 'fast'"),
-        ("a,A100,1,,Llama-3-8B,16,,,,vLLM,-3,,", "line 2: tok_s must be above 0; got '-3'"),
-        ("a,A100,1,,Llama-3-8B,16,,,,vLLM,nan,,", "line 2: tok_s must be a number; got 'nan'"),
-        ("a,,1,,Llama-3-8B,16,,,,vLLM,80,,", "line 2: hardware must be given"),
-        ("a,A100", "line 2: model must be given"),
-        ("a,A100,1,,Llama-3-8B,16,,,,vLLM,80,,,,,,", "line 2: there are more fields than columns"),
+        ("a,,,A100,1,,Llama-3-8B,16,,,,vLLM,fast,,", "line 2: tok_s must be a number; got 'fast'"),
+        ("a,,,A100,1,,Llama-3-8B,16,,,,vLLM,-3,,", "line 2: tok_s must be above 0; got '-3'"),
+        ("a,,,A100,1,,Llama-3-8B,16,,,,vLLM,nan,,", "line 2: tok_s must be a number; got 'nan'"),
+        ("a,,,,1,,Llama-3-8B,16,,,,vLLM,80,,", "line 2: hardware must be given"),
+        ("a,,,A100", "line 2: model must be given"),
+        ("a,,,A100,1,,Llama-3-8B,16,,,,vLLM,80,,,,,,", "line 2: there are more fields than columns"),
     ],
 )
 def test_a_bad_line_is_refused_with_its_number_and_the_rest_are_read(line, reason):
-    good = "b,A100,1,,Llama-3-8B,16,,,,vLLM,80,,"
+    good = "b,,,A100,1,,Llama-3-8B,16,,,,vLLM,80,,"
     rows, bad = read(io.StringIO(f"{HEADER}\n{line}\n{good}\n"))
     assert [row.id for row in rows] == ["b"]
     assert [refused.reason for refused in bad] == [reason]
@@ -119,6 +122,11 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
         ({"weight_bits": "0.1"}, "weight_bits must be from 1 to 64; got '0.1'"),
         ({"weight_bits": "bf16"}, "weight_bits must be a number; got 'bf16'"),
         ({"kv_bits": "-4"}, "kv_bits must be from 1 to 64; got '-4'"),
+        ({"model": "Mystery-8B", "params_b": "0.001"}, "model must be a file in conf/model"),
+        (
+            {"model": "Mystery-8B", "params_b": "8", "active_params_b": "9"},
+            "active_params_b must be above 0",
+        ),
         ({"batch": "8"}, "batch must be 1; got '8'"),
     ],
 )
@@ -184,3 +192,14 @@ def test_the_cache_is_split_over_no_more_chips_than_heads():
 )
 def test_engines_go_by_many_names(text, device, date, name):
     assert engine_named(text, device_named(device), date).name == name
+
+
+@pytest.mark.parametrize(
+    ("params_b", "active_params_b", "layers", "is_mixture"),
+    [("3.1", "", 28, False), ("70", "70", 80, False), ("109", "17", 48, True)],
+)
+def test_a_model_of_like_size_stands_in_for_one_without_a_file(params_b, active_params_b, layers, is_mixture):
+    run = situation(one(model="Mystery", params_b=params_b, active_params_b=active_params_b))
+    active = float(active_params_b or params_b) * 1e9
+    assert (run.model.layers, run.model.mixture is not None) == (layers, is_mixture)
+    assert run.weight_bytes == pytest.approx(2 * active, rel=1e-6)
