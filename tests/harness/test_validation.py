@@ -13,7 +13,7 @@ from roofcast.harness import cli
 from roofcast.harness.calibrate.decode import EVIDENCE, Calibration, as_yaml, calibration, evidence, parameters
 from roofcast.harness.calibrate.interval import CARRIED, huber
 from roofcast.harness.calibrate.published import read
-from roofcast.harness.calibrate.step_model import design, fit
+from roofcast.harness.calibrate.step_model import design, fit, predict
 from roofcast.harness.validation import CROSS_VALIDATED, Score, Verdict, validate
 
 COLUMNS = "id,hardware,n_chips,parallelism,model,weight_bits,context,engine,tok_s,metric_note"
@@ -75,7 +75,9 @@ def test_the_generated_parameters_are_those_of_the_evidence():
     known, stored = evidence(), calibration()
     whole = design(known.runs)
     found = fit(whole, known.time_us, huber(known.runs))
-    assert np.abs(found.mean - stored.fit.mean).max() < 0.02
+    # Where the descent stops depends on rounding, along directions that the evidence hardly knows.
+    assert np.abs((found.mean - stored.fit.mean) / np.sqrt(np.diag(stored.fit.covariance))).max() < 0.2
+    assert np.abs(predict(whole, found).time_us / predict(whole, stored.fit).time_us - 1).max() < 0.01
     assert set(stored.doubt.widening) == set(CARRIED)
     written = as_yaml(Calibration(found, stored.doubt, stored.seen))
     assert written.count("\n- {term:") == len(found.effects) == len(parameters()["parameters"])
