@@ -38,6 +38,8 @@ _COLUMNS = (
 _DEFAULT_TOKENS = (256.0, 512.0)
 _UNSTATED_BITS = 8.0
 _KV_BITS = 16.0
+_SIZE = re.compile(r"[-_ ]?(?:\d+ ?GB|\d+c|NVL\d+)$", re.IGNORECASE)
+_MAKER = re.compile(r"^(?:NVIDIA|AMD|Intel|Google|Apple|HGX|DGX)[-_ ]", re.IGNORECASE)
 _TOKENS = r"(\d{1,9}(?:\.\d+)?k?)"
 
 
@@ -188,16 +190,17 @@ _CONTEXTS: tuple[tuple[str, Callable[..., tuple[float, float]]], ...] = (
 
 
 def _device(label: str) -> Envelope:
-    """The machine of a label, remarks in brackets and the memory's size left aside where the whole is no name."""
+    """The machine of a label; maker, size of memory, count of cores and remarks are left aside where the whole is no name."""
     if "unspecified" in label.lower():
         raise UsageError(f"hardware must say which chip it is; got {label!r}")
     bare = re.sub(r"\(.*?\)", "", label).strip()
-    for spelling in (label, bare, re.sub(r"[-_ ]?\d+ ?GB$", "", bare)):
+    shorter = re.sub(_SIZE, "", bare)
+    for spelling in (label, bare, shorter, re.sub(_MAKER, "", bare), re.sub(_MAKER, "", shorter)):
         try:
             return device_named(spelling)
-        except UsageError as error:
-            complaint = error
-    raise complaint
+        except UsageError:
+            continue
+    return device_named(label)
 
 
 def _model(row: Published) -> tuple[Model, float]:

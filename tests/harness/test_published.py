@@ -135,9 +135,21 @@ def test_a_row_that_cannot_be_predicted_says_why(fields, reason):
         situation(one(**fields))
 
 
-def test_remarks_in_a_hardware_label_do_not_hide_the_chip():
-    assert situation(one(hardware="GH200 (somewhere; 96 GB likely)")).device.name == "GH200_96GB"
-    assert situation(one(hardware="L40S-48GB")).device.name == "L40S"
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("GH200 (somewhere; 96 GB likely)", "GH200_96GB"),
+        ("A100 (Argonne; 40 GB likely, unverified)", "A100_SXM_40GB"),
+        ("L40S-48GB", "L40S"),
+        ("AMD MI250", "MI250"),
+        ("HGX-B200", "B200"),
+        ("GB200-NVL72", "GB200"),
+        ("Apple-M2-Ultra-60c", "Apple_M2_Ultra"),
+        ("DGX-Spark-GB10", "DGX_Spark_GB10"),
+    ],
+)
+def test_a_label_may_say_more_than_the_chip(label, name):
+    assert situation(one(hardware=label)).device.name == name
 
 
 def test_weights_are_counted_at_their_true_bits():
