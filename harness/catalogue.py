@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 import yaml
@@ -27,7 +28,12 @@ def names(group: str) -> tuple[str, ...]:
 @cache
 def facts(group: str, name: str) -> Mapping[str, Any]:
     """What the group's file says. The mapping is shared: do not change it."""
-    return yaml.load((files(conf) / group / f"{name}.yaml").read_text(encoding="utf-8"), Loader=_LOADER)
+    return read_yaml(files(conf) / group / f"{name}.yaml")
+
+
+def read_yaml(file: Traversable) -> Any:
+    """What a packaged YAML file says."""
+    return yaml.load(file.read_text(encoding="utf-8"), Loader=_LOADER)
 
 
 def resolve(group: str, name: str) -> str:

@@ -19,6 +19,7 @@ from .overrides import check_keys, explain, prepared
 VERBS: Mapping[str, tuple[str, str]] = {
     "bench": (".bench", "measure the kernels of a decode step here and carry them to other machines"),
     "table": (".table", "print the tables of measurements that are already in the store"),
+    "validate": (".validate", "set predictions beside published speeds and say how far they are off"),
     "doctor": (".checkup", "say what on this machine will spoil a measurement, and what to do about it"),
 }
 """Verb -> module with `run(config) -> int`, and what it does. Modules are imported only when their verb runs."""

@@ -81,6 +81,16 @@ class Doctor:
     results: str = MISSING
 
 
+@dataclass
+class Validate:
+    """`roofcast validate`."""
+
+    published: str | None = None
+    rows: str | None = None
+    seed: int = 0
+    results: str = MISSING
+
+
 def register() -> None:
     """Makes the schemas and the groups that follow from the code known to Hydra.
 
@@ -88,7 +98,7 @@ def register() -> None:
     adding one touches nothing else.
     """
     store = ConfigStore.instance()
-    for name, schema in (("bench", Bench), ("table", Table), ("doctor", Doctor)):
+    for name, schema in (("bench", Bench), ("table", Table), ("doctor", Doctor), ("validate", Validate)):
         store.store(name=f"{name}_schema", node=schema)
     for op in measured_ops():
         store.store(group="kernel", name=op, node=KernelChoice(ops=[op]))

@@ -105,6 +105,7 @@ class Envelope:
         kind: what sort of machine it is, which decides how predictions are carried to it.
         memories: its tiers, fastest first.
         weights_in: the tier that weights stream from in decode.
+        platform: what the software that runs on it is written for: `cuda`, `rocm`, `metal`; empty where it has one of its own.
         peak_tflops: dense peak by number format (the keys of `FORMAT_BITS`), never a sparse figure.
         multiply_add_tflops: measured multiply-add rate in f32.
         launch_us: time from one kernel's end to the next one's start.
@@ -149,6 +150,7 @@ class Envelope:
     sm: Quantity | None = None
     clock_ghz: Quantity | None = None
     transistors_b: Quantity | None = None
+    platform: str = ""
     note: str = ""
 
     def __post_init__(self) -> None:

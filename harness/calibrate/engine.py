@@ -1,0 +1,75 @@
+"""The software that ran a published figure: what is known of an engine apart from its speed, which is fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from .. import calibrate
+from ..catalogue import read_yaml
+from ..envelope import Envelope
+
+UNSTATED = "unstated"
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An inference engine.
+
+    Attributes:
+        name: the level of its random effects.
+        launches: `eager`, `kernels` or `one`, as `engines.yaml` explains; empty where a graph runs.
+        widens_weights: quantised weights are written out at 16 bits and read again.
+        narrow_head: the LM head is quantised with the rest.
+        gguf: what a mixture's 4-bit floating-point experts leave over is stored as Q8_0.
+        early: software from before the vendor had tuned it for the public.
+        service: a provider's speed, with neither batch nor placement disclosed.
+    """
+
+    name: str
+    launches: str = ""
+    widens_weights: bool = False
+    narrow_head: bool = False
+    gguf: bool = False
+    early: bool = False
+    service: bool = False
+
+
+def engine_named(text: str, device: Envelope, date: str = "") -> Engine:
+    """The engine that a published row names.
+
+    A name that is not known becomes an engine of its own, of which nothing has been fitted; no name at all is one, too.
+
+    Args:
+        text: as published, such as `vLLM 0.6.3`.
+        device: the machine, for some names mean other software on other machines.
+        date: of the source, ISO; some software was rewritten under the same name.
+    """
+    plain = text.strip().lower()
+    if not plain:
+        return Engine(UNSTATED)
+    found = [
+        (bool(entry.get("platform") or entry.get("kind")), len(spelling), -place, entry)
+        for place, entry in enumerate(_entries())
+        for spelling in entry["spellings"]
+        if spelling in plain and _is_meant(entry, device, date)
+    ]
+    if not found:
+        return Engine(plain)
+    entry = max(found, key=lambda one: one[:3])[3]
+    known = {key: value for key, value in entry.items() if key in Engine.__dataclass_fields__}
+    return Engine(**known)
+
+
+def _is_meant(entry: Mapping[str, Any], device: Envelope, date: str) -> bool:
+    if entry.get("platform", device.platform) != device.platform or entry.get("kind", device.kind) != device.kind:
+        return False
+    return "until" not in entry or (bool(date) and date[:7] < entry["until"])
+
+
+@cache
+def _entries() -> tuple[Mapping[str, Any], ...]:
+    return tuple(read_yaml(files(calibrate) / "engines.yaml"))

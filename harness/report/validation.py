@@ -1,0 +1,111 @@
+"""The table and the CSV of a validation."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..durable import new_file, temporary_file
+from ..errors import UsageError
+from ..validation import CROSS_VALIDATED, Score, Verdict
+from .table import Column, Table
+
+_FIELDS: tuple[str, ...] = (
+    "line",
+    "id",
+    "hardware",
+    "model",
+    "engine",
+    "tok_s",
+    "predicted",
+    "low",
+    "high",
+    "error",
+    "inside",
+    "basis",
+    "reason",
+)
+
+
+def table(verdicts: Sequence[Verdict], title: str) -> Table:
+    """Per hardware label and in total: rows, errors, share inside the interval, and what was refused or left out."""
+    columns = [
+        Column("hardware", text=True),
+        Column("rows"),
+        Column("median error", "%"),
+        Column("90th percentile", "%"),
+        Column("inside 80 %", "%"),
+        Column("refused"),
+        Column("left out"),
+    ]
+    labels = sorted({one.hardware for one in verdicts}, key=str.lower)
+    body = [_line(label or "(no hardware)", [one for one in verdicts if one.hardware == label]) for label in labels]
+    return Table(title, columns, [*body, _line("all", verdicts)], _notes(verdicts))
+
+
+def write_rows(verdicts: Sequence[Verdict], path: Path) -> None:
+    """One CSV line per line of the file that was validated.
+
+    Raises:
+        UsageError: if the file cannot be written.
+    """
+    with _as_usage(path), new_file(path) as part, open(part, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, _FIELDS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(_fields(one) for one in verdicts)
+
+
+def check_rows(path: Path) -> None:
+    """Raises UsageError unless `path` can be written, before anything is computed for it."""
+    if path.is_dir() or not path.parent.is_dir():
+        what = "it is a folder" if path.is_dir() else "its folder does not exist"
+        raise UsageError(f"rows must be a file that can be written; got {str(path)!r}: {what}")
+    with _as_usage(path), temporary_file(path.parent) as trial:
+        trial.touch()
+
+
+@contextmanager
+def _as_usage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"rows must be a file that can be written; got {str(path)!r}: {error.strerror}") from None
+
+
+def _line(label: str, verdicts: Sequence[Verdict]) -> list[str]:
+    score = Score.of(verdicts)
+    figures = [score.median, score.tail, score.inside]
+    shown = [f"{100 * figure:.1f}" for figure in figures] if score.rows else ["-"] * len(figures)
+    return [label, str(score.rows), *shown, str(score.refused), str(score.left_out)]
+
+
+def _notes(verdicts: Sequence[Verdict]) -> list[str]:
+    bases = Counter(one.basis for one in verdicts if one.is_predicted)
+    how = [f"{count} {basis}" for basis, count in bases.most_common()]
+    notes = [f"predictions: {', '.join(how)}"] if how else []
+    if bases[CROSS_VALIDATED]:
+        notes.append("cross-validated: five folds, all rows of one hardware and model held out together")
+    for one in verdicts:
+        if not one.is_predicted:
+            notes.append(f"{one.id}: {one.reason}")
+    return notes
+
+
+def _fields(one: Verdict) -> dict[str, object]:
+    row = one.row
+    known: dict[str, object] = {
+        "line": one.line,
+        "id": one.id,
+        "hardware": one.hardware,
+        "basis": one.basis,
+        "reason": one.reason,
+    }
+    if row is not None:
+        known |= {"model": row.model, "engine": row.engine, "tok_s": f"{row.tok_s:g}"}
+    if one.is_predicted:
+        figures = {"predicted": one.predicted, "low": one.low, "high": one.high, "error": one.error}
+        known |= {name: f"{figure:.5g}" for name, figure in figures.items()} | {"inside": int(one.is_inside)}
+    return known
