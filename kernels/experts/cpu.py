@@ -13,7 +13,6 @@ from ..gemv.cpu import grain, row_products
 from ..op import implementation
 from ..plain import refusal
 from .workload import Experts
-from .xla import finished
 
 
 @cache
@@ -32,6 +31,24 @@ def _dot_chosen(dot: Kernel) -> Kernel:
     return kernel(dot_chosen)
 
 
+@cache
+def _dot_combined(dot: Kernel) -> Kernel:
+    """Makes the kernel that also adds up what the chosen experts give, each row times its factor, while it is in cache."""
+    dot_rows = dot.body
+
+    def dot_combined(start, stop, values, scales, chosen, x, of_rows, factors, products, y):
+        y[start:stop] = 0
+        for place in range(chosen.size):
+            expert = chosen[place]
+            own = min(expert, of_rows.shape[0] - 1)
+            dot_rows(start, stop, values[expert], scales[expert], x[min(place, x.shape[0] - 1)], products[place])
+            for row in range(start, stop):
+                y[row] += factors[place] * of_rows[own, min(row, of_rows.shape[1] - 1)] * products[place, row]
+
+    dot_combined.__name__ = f"combined_{dot_rows.__name__}"
+    return kernel(dot_combined)
+
+
 def _refuses(workload: Experts) -> str | None:
     return refusal(workload, decodes="weight")
 
@@ -45,16 +62,21 @@ def numba(
     x: Float[Array, "*own k"],
     factors: Float[Array, "top_k"] | None = None,
 ) -> Float[Array, "*top_k n"]:
-    """Each chosen weight is read once, where it stays; what is added up at the end is in cache."""
+    """Each chosen weight is read once, where it stays."""
     parts = row_products(workload.weight_format, weight, x.reshape(-1, workload.k))
-    y = _dot_chosen(parts.kernel)(
-        parts.values,
-        parts.scales,
-        chosen,
-        parts.factors,
-        results=jax.ShapeDtypeStruct((workload.top_k, workload.n), jnp.float32),
-        units=workload.top_k * workload.n,
+    operands = (parts.values, parts.scales, chosen, parts.factors)
+    products = jax.ShapeDtypeStruct((workload.top_k, workload.n), jnp.float32)
+    if factors is None:
+        y = _dot_chosen(parts.kernel)(*operands, results=products, units=workload.top_k * workload.n, grain=grain(parts.values))
+        of_rows = parts.of_rows[chosen] if parts.of_rows.ndim else parts.of_rows
+        return (y * of_rows * parts.of_vectors).astype(x.dtype)
+    of_vectors = jnp.broadcast_to(parts.of_vectors, (workload.top_k, 1))[:, 0]
+    _, y = _dot_combined(parts.kernel)(
+        *operands,
+        parts.of_rows if parts.of_rows.ndim else parts.of_rows[None, None],
+        factors.astype(jnp.float32) * of_vectors,
+        results=(products, jax.ShapeDtypeStruct((workload.n,), jnp.float32)),
+        units=workload.n,
         grain=grain(parts.values),
     )
-    of_rows = parts.of_rows[chosen] if parts.of_rows.ndim else parts.of_rows
-    return finished(workload, y * of_rows * parts.of_vectors, factors)
+    return y.astype(x.dtype)
