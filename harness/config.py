@@ -50,6 +50,7 @@ class Question:
     targets: list[str] = field(default_factory=list)
     context: int = MISSING
     sampling: str = "greedy"
+    fused: bool = False
     results: str = MISSING
     output: str | None = None
 

@@ -69,7 +69,7 @@ def plan(config: DictConfig) -> Plan:
     facts: dict[str, Any] = OmegaConf.to_container(config.model, resolve=True)  # type: ignore[assignment]
     model = model_from(facts, str(facts.get("name", "model")))
     formats = Formats(**{role: _format(role, config.format[role]) for role in ("weight", "kv", "activation")})
-    step = Step(model=model, context=config.context, formats=formats, sampling=_sampling(config.sampling))
+    step = Step(model=model, context=config.context, formats=formats, sampling=_sampling(config.sampling), fused=config.fused)
     return Plan(step, decode_step(step), _targets(config))
 
 

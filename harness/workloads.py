@@ -169,7 +169,7 @@ def _matrix_elements_read(need: Need) -> Iterator[int]:
 
 def _resident_bytes(need: Need) -> float:
     # One call's weights stand for all that are resident: they have its shape and format.
-    weights = _weights(need)
+    weights = [tensor for tensor in _weights(need) if len(tensor.shape) > 1]
     return need.resident * sum(tensor.nbytes for tensor in weights) / sum(tensor.elements for tensor in weights)
 
 

@@ -184,6 +184,7 @@ class Step:
 
     Attributes:
         sampling: how the next token is drawn from the logits.
+        fused: gates, norms and residual adds are part of the projections beside them, as engines have it.
 
     """
 
@@ -191,3 +192,20 @@ class Step:
     context: int
     formats: Formats = field(default_factory=Formats)
     sampling: Literal["greedy", "top_k", "top_p"] = "greedy"
+    fused: bool = False
+
+    @property
+    def fuses_gates(self) -> bool:
+        """Whether gate and up projections end in their gate. Those of a mixture's chosen experts do not."""
+        return self.fused and self.model.gated
+
+    @property
+    def fuses_norms(self) -> bool:
+        """Whether projections begin with the norm of their vector, and those back to the stream end in the residual add.
+
+        Not where several calls share what one norm gives, where what is added is normed first, or where norms stand
+        after the layers (encoders).
+        """
+        model = self.model
+        shares = model.latent is not None or model.mixture is not None or (model.parallel_block and model.parallel_norms == 1)
+        return self.fused and not shares and not model.post_norm and model.family != "encoder"

@@ -48,11 +48,11 @@ class Activation(Workload):
         model = step.model
         common = {"function": model.activation, "gated": model.gated, "activation_format": step.formats.activation}
         dense = model.layers - model.mixture_layers
-        if dense:
+        if dense and not step.fuses_gates:
             yield Need("activation", cls(d=model.d_ff, **common), dense)
         if model.mixture is not None:
             mixture, layers = model.mixture, model.mixture_layers
-            if mixture.shared_experts:
+            if mixture.shared_experts and not step.fuses_gates:
                 shared = cls(d=mixture.shared_experts * mixture.d_ff_expert, **common)
                 yield Need("shared_expert_activation", shared, layers)
             yield Need("expert_activation", cls(d=mixture.d_ff_expert, rows=mixture.top_k, **common), layers)

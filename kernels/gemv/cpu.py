@@ -16,6 +16,7 @@ from ..formats import format_named
 from ..formats.base import FourBit, Int4
 from ..op import implementation
 from ..plain import refusal
+from .around import fusing
 from .arranged import arranged
 from .workload import Gemv
 
@@ -144,6 +145,7 @@ def grain(values: Array) -> int:
 
 
 @implementation(backends=("cpu",), priority=10, refuses=_refuses, missing=unusable)
+@fusing
 def numba(workload: Gemv, *, weight: Float[Array, "n k"] | dict[str, Array], x: Float[Array, "k"]) -> Float[Array, "n"]:
     """Each weight is read once and widened to float32 in a register; sums are float32, and scales multiply sums."""
     parts = row_products(workload.weight_format, weight, x)

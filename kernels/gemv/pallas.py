@@ -20,6 +20,7 @@ from ..formats import format_named
 from ..formats.base import PerRow, Plain
 from ..op import implementation
 from ..triton import pl
+from .around import fusing
 from .workload import Gemv
 
 PROGRAMS = 396
@@ -197,6 +198,7 @@ def _refuses(workload: Gemv) -> str | None:
 
 
 @implementation(backends=("gpu",), priority=-1, refuses=_refuses, missing=triton.unusable)
+@fusing
 def row_blocks(workload: Gemv, *, weight: Any, x: Float[Array, "k"]) -> Float[Array, "n"]:
     """Weights are read once, as they are packed, and widened to float32 in registers; sums are float32.
 

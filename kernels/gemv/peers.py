@@ -12,8 +12,12 @@ from ..libraries import ggml, pytorch
 from ..op import implementation
 from .workload import Gemv
 
+_ALONE = "it computes the product alone, with nothing fused"
+
 
 def _refuses_other_than_f32(workload: Gemv) -> str | None:
+    if not workload.is_bare:
+        return _ALONE
     return None if workload.weight_format == "f32" else f"weight_format must be f32; got {workload.weight_format}"
 
 
@@ -25,7 +29,7 @@ def numpy(workload: Gemv, *, weight: Float[np.ndarray, "n k"], x: Float[np.ndarr
 
 
 def _torch_refuses(workload: Gemv) -> str | None:
-    return pytorch.refusal(weight=workload.weight_format)
+    return pytorch.refusal(weight=workload.weight_format) if workload.is_bare else _ALONE
 
 
 @implementation(backends=("cpu",), refuses=_torch_refuses, missing=pytorch.missing)
@@ -38,7 +42,7 @@ def torch(workload: Gemv, *, weight: np.ndarray, x: Float[np.ndarray, "k"]) -> C
 
 
 def _llama_cpp_refuses(workload: Gemv) -> str | None:
-    return ggml.refusal(workload.weight_format, workload.k)
+    return ggml.refusal(workload.weight_format, workload.k) if workload.is_bare else _ALONE
 
 
 @implementation(backends=("cpu",), refuses=_llama_cpp_refuses, missing=ggml.missing)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
+import numpy as np
+
+from ..activation.reference import activate
 from ..formats import format_named, format_names
 from ..model import Model, Step
+from ..norm.reference import layernorm, rmsnorm
 from ..op import Need, Tensor, Workload
 from .reference import gemv
 
@@ -19,41 +23,79 @@ again, where larger arrays get new pages from the system each time, at twenty ti
 
 @dataclass(frozen=True, kw_only=True)
 class Gemv(Workload):
-    """A weight matrix of `n` rows times a vector of `k`; row-major, so that a row streams in one run."""
+    """A weight matrix of `n` rows times a vector of `k`; row-major, so that a row streams in one run.
+
+    Engines fuse what stands around it. With a `norm` the vector is normed first, by weights in `norm_format`. With a
+    `gate` the first half of the products goes through that function and times the other half (SwiGLU), so `n / 2`
+    numbers come out. With `residual` a vector is added at the end.
+    """
 
     op: ClassVar[str] = "gemv"
     n: int
     k: int
     weight_format: str
     activation_format: str = "f32"
+    norm: Literal["", "rmsnorm", "layernorm"] = ""
+    norm_format: str = "bf16"
+    gate: Literal["", "silu", "gelu", "relu"] = ""
+    residual: bool = False
+
+    def __post_init__(self) -> None:
+        if self.gate and self.n % 2:
+            raise ValueError(f"n must be even where there is a gate; got {self.n}")
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether nothing is fused with the product."""
+        return not (self.norm or self.gate or self.residual)
 
     def operands(self) -> dict[str, Tensor]:
-        return {
-            "weight": Tensor((self.n, self.k), self.weight_format, "weight"),
-            "x": Tensor((self.k,), self.activation_format, "activation"),
-        }
+        learned = Tensor((self.k,), self.norm_format, "weight")
+        return (
+            {
+                "weight": Tensor((self.n, self.k), self.weight_format, "weight"),
+                "x": Tensor((self.k,), self.activation_format, "activation"),
+            }
+            | ({"scale": learned} if self.norm else {})
+            | ({"bias": learned} if self.norm == "layernorm" else {})
+            | ({"residual": self._result} if self.residual else {})
+        )
 
     def results(self) -> dict[str, Tensor]:
-        return {"y": Tensor((self.n,), self.activation_format, "activation")}
+        return {"y": self._result}
 
     def flops(self) -> float:
-        return 2 * self.n * self.k
+        norm = {"": 0, "rmsnorm": 4, "layernorm": 7}[self.norm] * self.k
+        gate = {"": 0, "silu": 5, "gelu": 6, "relu": 2}[self.gate] * self._width
+        return 2 * self.n * self.k + norm + gate + self.residual * self._width
 
     def tolerance(self) -> float:
-        # Summed one by one, k products carry a rounding that grows as the square root of k.
-        return max(super().tolerance(), math.sqrt(self.k) * 2.0**-24)
+        # Summed one by one, k products carry a rounding that grows as the square root of k. A gate is the product of two.
+        return max(super().tolerance(), math.sqrt(self.k) * 2.0**-24 * (2 if self.gate else 1))
 
     def share(self, chips: int) -> float:
         return 1 / chips
 
-    def reference(self, *, weight: Any, x: Any) -> tuple[Any, ...]:
-        return (gemv(weight, x),)
+    def reference(self, *, weight: Any, x: Any, scale: Any = None, bias: Any = None, residual: Any = None) -> tuple[Any, ...]:
+        if self.norm:
+            x = (rmsnorm(x[None], scale) if self.norm == "rmsnorm" else layernorm(x[None], scale, bias))[0]
+        y = gemv(weight, x)
+        if self.gate:
+            y = activate(self.gate, True, y)
+        return (y + residual if self.residual else y,)
 
     def pieces(self, packed: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
         one = format_named(self.weight_format)
+        halves = 2 if self.gate else 1
         size = max(1, _PIECE_ELEMENTS // self.k // one.band) * one.band
-        for start in range(0, self.n, size):
-            yield {"weight": one.rows(packed["weight"], slice(start, start + size)), "x": packed["x"]}
+        if self.gate and self._width % one.band:
+            # The gate's rows and the others begin at different places of a band, so no part has both.
+            size = self.n
+        for start in range(0, self._width, size):
+            stop = min(start + size, self._width)
+            which = np.concatenate([np.arange(start, stop) + half * self._width for half in range(halves)])
+            part = {**packed, "weight": one.rows(packed["weight"], which)}
+            yield part | ({"residual": packed["residual"][start:stop]} if self.residual else {})
 
     @classmethod
     def needed_by(cls, step: Step) -> Iterable[Need]:
@@ -61,7 +103,7 @@ class Gemv(Workload):
         for role, n, k, count, resident_copies in _matrices(step.model):
             weight = formats.unquantised if role.endswith("router") else formats.weight
             workload = cls(n=n, k=k, weight_format=weight, activation_format=formats.activation)
-            yield Need(role, workload, count, resident=resident_copies * n * k)
+            yield Need(role, _fused(workload, role, step) if count else workload, count, resident=resident_copies * n * k)
 
     @classmethod
     def examples(cls) -> Iterable[Gemv]:
@@ -74,10 +116,34 @@ class Gemv(Workload):
                 if format_named(weight).refuses((n, k)) is None:
                     yield cls(n=n, k=k, weight_format=weight)
         yield cls(n=96, k=160, weight_format="bf16", activation_format="bf16")
+        for weight in ("f32", "bf16", "int8", "int4", "fp8_block"):
+            yield cls(n=256, k=128, weight_format=weight, norm="rmsnorm", gate="silu")
+            yield cls(n=33, k=256, weight_format=weight, norm="layernorm", residual=True)
+        yield cls(n=34, k=7, weight_format="bf16", norm="rmsnorm", norm_format="f32", gate="gelu", activation_format="bf16")
 
     @property
     def label(self) -> str:
-        return f"gemv {self.n}x{self.k} {self.weight_format}"
+        around = [self.norm, self.gate and f"{self.gate} gate", "residual" if self.residual else ""]
+        return " + ".join([f"gemv {self.n}x{self.k} {self.weight_format}", *(part for part in around if part)])
+
+    @property
+    def _width(self) -> int:
+        return self.n // 2 if self.gate else self.n
+
+    @property
+    def _result(self) -> Tensor:
+        return Tensor((self._width,), self.activation_format, "activation")
+
+
+def _fused(workload: Gemv, role: str, step: Step) -> Gemv:
+    """The call with what engines fuse with it in its place in the step."""
+    if step.fuses_gates and role.endswith("ffn_gate_up"):
+        workload = replace(workload, gate=step.model.activation)
+    if step.fuses_norms and role in ("qkv", "cross_query", "ffn_gate_up", "ffn_up", "lm_head"):
+        workload = replace(workload, norm=step.model.norm, norm_format=step.formats.unquantised)
+    if step.fuses_norms and role in ("attention_out", "cross_out", "ffn_down"):
+        workload = replace(workload, residual=True)
+    return workload
 
 
 def _matrices(model: Model) -> Iterator[tuple[str, int, int, int, int]]:

@@ -10,6 +10,7 @@ from ..formats.base import Plain
 from ..op import implementation
 from ..plain import dtype_of, refusal
 from ..thirds import thirds
+from .around import fusing
 from .workload import Gemv
 
 _WIDEST_SUM = 32768
@@ -27,6 +28,7 @@ def _refuses_other_than_bf16(workload: Gemv) -> str | None:
 
 
 @implementation(priority=1, refuses=_refuses_f32)
+@fusing
 def row_sum(workload: Gemv, *, weight: Float[Array, "n k"], x: Float[Array, "k"]) -> Float[Array, "n"]:
     """Multiplies a row and adds it up, in one pass that up-casts in registers: XLA's CPU dot writes a bfloat16
     matrix to memory as float32 first. Rows too wide for the fused pass are cut into equal parts.
@@ -49,6 +51,7 @@ def _refuses_plain(workload: Gemv) -> str | None:
 
 
 @implementation(refuses=_refuses_plain)
+@fusing
 def decoded_sum(workload: Gemv, *, weight: dict[str, Array], x: Float[Array, "k"]) -> Float[Array, "n"]:
     """Decodes a row, multiplies it and adds it up, in one pass."""
     y = (decoded(workload.weight_format, weight) * x.astype(jnp.float32)).sum(-1)
@@ -56,6 +59,7 @@ def decoded_sum(workload: Gemv, *, weight: dict[str, Array], x: Float[Array, "k"
 
 
 @implementation(refuses=refusal)
+@fusing
 def dot(workload: Gemv, *, weight: Float[Array, "n k"], x: Float[Array, "k"]) -> Float[Array, "n"]:
     """The dot product as one writes it; the widest rounding that a backend would take by itself is switched off."""
     if weight.dtype != x.dtype:
@@ -65,6 +69,7 @@ def dot(workload: Gemv, *, weight: Float[Array, "n k"], x: Float[Array, "k"]) ->
 
 
 @implementation(refuses=_refuses_other_than_bf16)
+@fusing
 def split_dot(workload: Gemv, *, weight: Float[Array, "n k"], x: Float[Array, "k"]) -> Float[Array, "n"]:
     """A bfloat16 matrix product with the vector's three thirds: matrix units see no float32, and nothing is rounded away."""
     columns = jnp.stack(thirds(x.astype(jnp.float32)), axis=-1)

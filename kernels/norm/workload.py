@@ -61,9 +61,10 @@ class Norm(Workload):
         layers = model.layers
         # The first norm of the stack follows the embedding, so nothing is added to it yet. In a post-norm model
         # (BERT) the norms stand after the layers instead of before them, but they are the same calls.
-        yield Need("first_norm", plain, 1)
-        if layers > 1:
-            yield Need("attention_norm", fused, layers - 1)
+        if not step.fuses_norms:
+            yield Need("first_norm", plain, 1)
+            if layers > 1:
+                yield Need("attention_norm", fused, layers - 1)
         if model.latent is not None:
             if model.latent.q_lora:
                 yield Need("query_latent_norm", replace(plain, d=model.latent.q_lora), layers)
@@ -71,6 +72,8 @@ class Norm(Workload):
         if model.qk_norm:
             heads = replace(plain, kind="rmsnorm", d=model.head_dim, rows=model.heads + model.kv_heads)
             yield Need("qk_norm", heads, layers)
+        if step.fuses_norms:
+            return
         if model.post_norm:
             yield Need("attention_post_norm", plain, layers)
         if model.family == "encoder-decoder":
