@@ -36,7 +36,7 @@ def fusing(product: Callable[..., Float[Array, "n"]]) -> Callable[..., Float[Arr
             return product(workload, weight=weight, x=x)
         bare = replace(workload, norm="", gate="", residual=False, activation_format="f32")
         x = x.astype(jnp.float32)
-        if scale is not None:
+        if workload.norm and scale is not None:
             norm = Norm(kind=workload.norm, d=workload.k, weight_format=workload.norm_format)
             learned = {"scale": scale} if bias is None else {"scale": scale, "bias": bias}
             x = norms.normalise.function(norm, x=x[None], **learned)[0]
