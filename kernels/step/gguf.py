@@ -1,0 +1,177 @@
+"""A decode step as llama.cpp takes it: weights in a GGUF file, and caches as a saved sequence.
+
+Names and keys are those of GGUF (github.com/ggml-org/ggml, docs/gguf.md) and of llama.cpp's `llama`, `qwen2` and `qwen3`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from ..formats import format_named
+from ..libraries import ggml
+from ..model import Model
+from ..norm.reference import EPSILON
+from ..rope.reference import BASE as ROPE_BASE
+from ..rope.reference import rotate
+from .workload import DecodeStep
+
+CACHE_TYPES = {"f32": ggml.TYPES["f32"], "bf16": ggml.TYPES["f16"], "f16": ggml.TYPES["f16"], "int8": ggml.TYPES["int8"]}
+"""Format of our cache -> type of llama.cpp's, which is F16 unless asked otherwise."""
+
+
+def refusal(workload: DecodeStep) -> str | None:
+    """Why a step is none that is written here, or None."""
+    model = workload.model
+    parts = {
+        "a feed-forward other than SwiGLU": not model.gated or model.activation != "silu",
+        "layer norms": model.norm != "rmsnorm",
+        f"{model.position} positions": model.position != "rope",
+        "parallel blocks": model.parallel_block,
+        "norms after attention and feed-forward": model.post_norm,
+        "sliding windows": model.window is not None,
+        "normed heads besides biases": model.qk_norm and model.qkv_bias,
+        "scores divided by a width other than the heads'": model.scale_dim not in (0, model.head_dim),
+    }
+    if part := next((part for part, is_there in parts.items() if is_there), None):
+        return f"model must be of Llama's, Qwen2's or Qwen3's kind; {model.name} has {part}"
+    if workload.kv_format not in CACHE_TYPES:
+        return f"kv_format must be one of {', '.join(CACHE_TYPES)}; got {workload.kv_format}"
+    if workload.kv_format == "int8" and model.head_dim % 32:
+        return f"head_dim must be a multiple of 32 for a cache of int8; got {model.head_dim}"
+    widths = (model.d_model, model.heads * model.head_dim, model.d_ff)
+    return next((reason for width in widths if (reason := ggml.refusal(workload.weight_format, width))), None)
+
+
+def write(workload: DecodeStep, arrays: Mapping[str, Any], file: Path) -> None:
+    """Writes a model. It has no tokenizer.
+
+    Args:
+        workload: a step without a `refusal`.
+        arrays: packed weights by the step's names.
+        file: is made.
+    """
+    gguf = importlib.import_module("gguf")
+    model, kind = workload.model, _architecture(workload.model)
+    writer = gguf.GGUFWriter(file, kind)
+    writer.add_vocab_size(model.vocab)
+    writer.add_context_length(max(model.max_context, workload.context))
+    writer.add_block_count(model.layers)
+    writer.add_embedding_length(model.d_model)
+    writer.add_feed_forward_length(model.d_ff)
+    writer.add_head_count(model.heads)
+    writer.add_head_count_kv(model.kv_heads)
+    writer.add_key_length(model.head_dim)
+    writer.add_value_length(model.head_dim)
+    writer.add_rope_dimension_count(model.head_dim)
+    writer.add_rope_freq_base(ROPE_BASE)
+    writer.add_layer_norm_rms_eps(EPSILON)
+    writer.add_tokenizer_model("no_vocab")
+    for name, (rows, type_number) in _tensors(workload, arrays):
+        writer.add_tensor(name, rows, raw_dtype=gguf.GGMLQuantizationType(type_number))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def saved_sequence(workload: DecodeStep, arrays: Mapping[str, Any], position: int) -> UInt8[np.ndarray, "bytes"]:
+    """The caches as `llama_state_seq_get_data` would give them for the tokens before the last of the context.
+
+    A step of ours overwrites row `position` and attends to all rows, in whatever order. llama.cpp attends to the tokens
+    before a new one. So the other rows become the tokens from 0, the new one comes last, and as it is rotated further than
+    ours, all keys are rotated as much further: their angles to the query stay what they are.
+
+    Args:
+        workload: a step without a `refusal`.
+        arrays: packed caches by the step's names.
+        position: where our step puts the new token.
+    """
+    gguf = importlib.import_module("gguf")
+    model, others = workload.model, workload.context - 1
+    kept = np.delete(np.arange(workload.context), position)
+    kind = gguf.GGMLQuantizationType(CACHE_TYPES[workload.kv_format])
+
+    def stored(name: str, *, is_key: bool) -> np.ndarray:
+        tokens = _values(workload, arrays, name)[:, kept].swapaxes(0, 1)
+        if is_key:
+            tokens = rotate(tokens.reshape(-1, model.head_dim), others - position).reshape(tokens.shape)
+            tokens = _paired(tokens.reshape(others * model.kv_heads, -1), model) if _architecture(model) == "llama" else tokens
+        rows = np.ascontiguousarray(tokens, np.float32).reshape(others, model.kv_heads * model.head_dim)
+        return np.ascontiguousarray(gguf.quants.quantize(rows, kind)).view(np.uint8)
+
+    def layers(name: str) -> Iterator[bytes]:
+        for layer in range(model.layers):
+            rows = stored(f"layers.{layer}.{name}", is_key=name == "keys")
+            yield np.int32(kind).tobytes() + np.uint64(rows.shape[1]).tobytes()
+            yield rows.tobytes()
+
+    cells = np.stack([np.arange(others, dtype=np.int32), np.ones(others, np.int32), np.zeros(others, np.int32)], axis=-1)
+    # One stream of so many cells; for each its position, how many sequences it is of, and which; values are not transposed.
+    head = np.array([1, others], np.uint32).tobytes() + cells.tobytes() + np.array([0, model.layers], np.uint32).tobytes()
+    return np.frombuffer(b"".join((head, *layers("keys"), *layers("values"))), np.uint8)
+
+
+def _architecture(model: Model) -> str:
+    if model.qk_norm:
+        return "qwen3"
+    return "qwen2" if model.qkv_bias else "llama"
+
+
+def _tensors(workload: DecodeStep, arrays: Mapping[str, Any]) -> Iterator[tuple[str, tuple[np.ndarray, int]]]:
+    """GGUF's names with bytes of rows and their type."""
+    model, composition = workload.model, workload.composition
+    tensors = composition.arrays()
+
+    def matrix(name: str) -> tuple[np.ndarray, int]:
+        kind = tensors[name].format
+        return ggml.as_blocks(arrays[name], kind).view(np.uint8), ggml.TYPES[kind]
+
+    def vector(name: str, factor: Any = 1.0) -> tuple[np.ndarray, int]:
+        return (_values(workload, arrays, name) * factor).astype(np.float32).view(np.uint8), ggml.TYPES["f32"]
+
+    yield "token_embd.weight", matrix("embedding.table")
+    yield "output_norm.weight", vector("final_norm.scale")
+    if not composition.shares_table():
+        yield "output.weight", matrix("lm_head.weight")
+    queries, keys = model.heads * model.head_dim, model.kv_heads * model.head_dim
+    for layer in range(model.layers):
+        ours, theirs = f"layers.{layer}.", f"blk.{layer}."
+        yield theirs + "attn_norm.weight", vector(ours + ("attention_norm.scale" if layer else "first_norm.scale"))
+        rows, kind = matrix(ours + "qkv.weight")
+        q, k, v = np.split(rows, [queries, queries + keys])
+        if _architecture(model) == "llama":
+            q, k = _paired(q, model), _paired(k, model)
+        yield from zip([theirs + f"attn_{one}.weight" for one in "qkv"], [(q, kind), (k, kind), (v, kind)], strict=True)
+        if model.qkv_bias:
+            bias, plain = vector(ours + "qkv.bias")
+            parts = np.split(bias, [4 * queries, 4 * (queries + keys)])
+            yield from zip([theirs + f"attn_{one}.bias" for one in "qkv"], [(part, plain) for part in parts], strict=True)
+        if model.qk_norm:
+            yield theirs + "attn_q_norm.weight", vector(ours + "qk_norm.scale")
+            ratio = _values(workload, arrays, ours + "qk_norm.key_ratio")
+            yield theirs + "attn_k_norm.weight", vector(ours + "qk_norm.scale", ratio)
+        yield theirs + "attn_output.weight", matrix(ours + "attention_out.weight")
+        yield theirs + "ffn_norm.weight", vector(ours + "ffn_norm.scale")
+        rows, kind = matrix(ours + "ffn_gate_up.weight")
+        gate, up = np.split(rows, 2)
+        yield theirs + "ffn_gate.weight", (gate, kind)
+        yield theirs + "ffn_up.weight", (up, kind)
+        yield theirs + "ffn_down.weight", matrix(ours + "ffn_down.weight")
+
+
+def _values(workload: DecodeStep, arrays: Mapping[str, Any], name: str) -> Float[np.ndarray, "..."]:
+    return format_named(workload.composition.arrays()[name].format).unpack(arrays[name])
+
+
+def _paired(rows: np.ndarray, model: Model) -> np.ndarray:
+    """Rows, or columns of rows of one head, in the order in which llama.cpp's `llama` rotates them: neighbours are a pair."""
+    half = model.head_dim // 2
+    if rows.shape[-1] == model.head_dim and rows.dtype != np.uint8:
+        return rows.reshape(-1, 2, half).swapaxes(1, 2).reshape(rows.shape)
+    return rows.reshape(-1, 2, half, rows.shape[-1]).swapaxes(1, 2).reshape(rows.shape)
