@@ -27,8 +27,8 @@ _PARAMS_BYTES = 4096
 """More than `struct ggml_threadpool_params` takes: 512 flags of a processor mask and a few numbers (ggml.h)."""
 _ERROR = 4
 """GGML_LOG_LEVEL_ERROR (ggml.h)."""
-COMPLAINTS: deque[str] = deque(maxlen=1)
-"""The last error that ggml or llama.cpp wrote to its log. Nothing else of the log is kept or shown."""
+COMPLAINTS: deque[str] = deque(maxlen=4)
+"""The last errors that ggml and llama.cpp wrote to their log. Nothing else of it is kept or shown."""
 _GRAPH_BYTES = 2**20
 """Room for the descriptions of a few tensors and a graph; their data live elsewhere."""
 

@@ -6,7 +6,7 @@ import ctypes
 import importlib
 import importlib.util
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from . import ggml
+
+Rows = Sequence[UInt8[np.ndarray, "tokens bytes"]]
 
 
 def missing() -> str | None:
@@ -58,6 +60,7 @@ class Session:
         settings.n_threads = settings.n_threads_batch = ggml.processors()
         settings.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_ENABLED
         settings.type_k = settings.type_v = cache_type
+        self._cache_type = cache_type
         self._context = llama.llama_init_from_model(model, settings)
         if not self._context:
             llama.llama_model_free(model)
@@ -66,23 +69,28 @@ class Session:
         pool = ggml.threadpool()
         llama._lib.llama_attach_threadpool(self._context, pool, pool)
 
-    def restore(self, saved: UInt8[np.ndarray, "bytes"]) -> None:
-        """Fills the cache with what `llama_state_seq_get_data` would give for it.
+    def fill(self, keys: Rows, values: Rows) -> None:
+        """Puts tokens in an empty cache, at positions from 0, as a sequence that had been saved before would be.
+
+        What llama.cpp writes before the tokens of a saved sequence has changed between versions, so that is taken from a
+        sequence of one token that it saves here.
+
+        Args:
+            keys, values: for each layer one row of bytes per token, of the cache's type.
 
         Raises:
-            RuntimeError: if llama.cpp does not read just that.
+            RuntimeError: if llama.cpp saves sequences in another way, or does not read just what it is given.
         """
-        start = saved.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
-        read = _library().llama_state_seq_set_data(self._context, start, saved.size, 0)
-        if read != saved.size:
-            raise RuntimeError(_complaint(f"read {read} of {saved.size} bytes of a saved cache"))
-
-    def save(self) -> UInt8[np.ndarray, "bytes"]:
-        """The cache as `restore` takes it."""
         llama = _library()
-        saved = np.empty(llama.llama_state_seq_get_size(self._context, 0), np.uint8)
-        start = saved.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
-        return saved[: llama.llama_state_seq_get_data(self._context, start, saved.size, 0)]
+        example, wanted = self._saved_token(), _sequence([one[:1] for one in keys], [one[:1] for one in values], self._cache_type)
+        before = example.size - wanted.size
+        told = _told_bytes(1)
+        if before < 0 or (example[before : before + told] != wanted[:told]).any():
+            raise RuntimeError("llama.cpp saves a sequence in a way that is not known here")
+        saved = np.concatenate([example[:before], _sequence(keys, values, self._cache_type)])
+        read = llama.llama_state_seq_set_data(self._context, _bytes(saved), saved.size, 0)
+        if read != saved.size:
+            raise RuntimeError(_complaint(f"read {read} of the {saved.size} bytes of a saved sequence"))
 
     def decoder(self, token: int, position: int, vocab: int) -> Callable[[], Float32[np.ndarray, "vocab"]]:
         """What decodes a token after the `position` tokens that are cached, and gives its logits.
@@ -106,6 +114,38 @@ class Session:
 
         return run
 
+    def _saved_token(self) -> UInt8[np.ndarray, "bytes"]:
+        llama = _library()
+        tokens = (llama.llama_token * 1)(0)
+        if status := llama.llama_decode(self._context, llama.llama_batch_get_one(tokens, 1)):
+            raise RuntimeError(_complaint(f"gave {status} for llama_decode"))
+        saved = np.empty(llama.llama_state_seq_get_size(self._context, 0), np.uint8)
+        size = llama.llama_state_seq_get_data(self._context, _bytes(saved), saved.size, 0)
+        llama.llama_memory_seq_rm(llama.llama_get_memory(self._context), 0, -1, -1)
+        return saved[:size]
+
+
+def _sequence(keys: Rows, values: Rows, cache_type: int) -> UInt8[np.ndarray, "bytes"]:
+    """The tokens of a saved sequence (`llama_kv_cache::state_write`): cells first, then each layer's keys, then its values.
+
+    For each cell its position, of how many sequences it is, and of which. Values are not transposed under flash attention.
+    """
+    count = len(keys[0])
+    cells = np.stack([np.arange(count), np.ones(count), np.zeros(count)], axis=-1).astype(np.int32)
+    parts = [np.array([1, count], np.uint32), cells, np.array([0, len(keys)], np.uint32)]
+    for rows in (*keys, *values):
+        parts += [np.array([cache_type], np.int32), np.array([rows.shape[1]], np.uint64), rows]
+    return np.concatenate([np.ascontiguousarray(part).view(np.uint8).ravel() for part in parts])
+
+
+def _told_bytes(count: int) -> int:
+    """Bytes of `_sequence` before the first layer's."""
+    return 4 * (2 + 3 * count + 2)
+
+
+def _bytes(array: UInt8[np.ndarray, "bytes"]) -> Any:
+    return array.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+
 
 def _free(context: Any, model: Any) -> None:
     _library().llama_free(context)
@@ -113,7 +153,9 @@ def _free(context: Any, model: Any) -> None:
 
 
 def _complaint(what: str) -> str:
-    return f"llama.cpp {what}: {ggml.COMPLAINTS.pop() if ggml.COMPLAINTS else 'it does not say why'}"
+    said = "; ".join(ggml.COMPLAINTS) or "it does not say why"
+    ggml.COMPLAINTS.clear()
+    return f"llama.cpp {what}: {said}"
 
 
 @cache

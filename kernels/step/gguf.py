@@ -1,6 +1,7 @@
-"""A decode step as llama.cpp takes it: weights in a GGUF file, and caches as a saved sequence.
+"""A decode step as llama.cpp takes it: weights in a GGUF file, and caches as rows of bytes.
 
-Names and keys are those of GGUF (github.com/ggml-org/ggml, docs/gguf.md) and of llama.cpp's `llama`, `qwen2` and `qwen3`.
+Names and keys are those of GGUF (github.com/ggml-org/ggml, docs/gguf.md) and of llama.cpp's `llama`,
+which takes the biases of Qwen2 as well, and `qwen3`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from ..formats import format_named
 from ..libraries import ggml
@@ -39,7 +40,7 @@ def refusal(workload: DecodeStep) -> str | None:
         "scores divided by a width other than the heads'": model.scale_dim not in (0, model.head_dim),
     }
     if part := next((part for part, is_there in parts.items() if is_there), None):
-        return f"model must be of Llama's, Qwen2's or Qwen3's kind; {model.name} has {part}"
+        return f"model must be of Llama's or Qwen's kind; {model.name} has {part}"
     if workload.kv_format not in CACHE_TYPES:
         return f"kv_format must be one of {', '.join(CACHE_TYPES)}; got {workload.kv_format}"
     if workload.kv_format == "int8" and model.head_dim % 32:
@@ -57,8 +58,8 @@ def write(workload: DecodeStep, arrays: Mapping[str, Any], file: Path) -> None:
         file: is made.
     """
     gguf = importlib.import_module("gguf")
-    model, kind = workload.model, _architecture(workload.model)
-    writer = gguf.GGUFWriter(file, kind)
+    model = workload.model
+    writer = gguf.GGUFWriter(file, "llama" if _is_paired(model) else "qwen3")
     writer.add_vocab_size(model.vocab)
     writer.add_context_length(max(model.max_context, workload.context))
     writer.add_block_count(model.layers)
@@ -80,8 +81,8 @@ def write(workload: DecodeStep, arrays: Mapping[str, Any], file: Path) -> None:
     writer.close()
 
 
-def saved_sequence(workload: DecodeStep, arrays: Mapping[str, Any], position: int) -> UInt8[np.ndarray, "bytes"]:
-    """The caches as `llama_state_seq_get_data` would give them for the tokens before the last of the context.
+def cached(workload: DecodeStep, arrays: Mapping[str, Any], position: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Keys and values of each layer, one row of bytes per token, for the tokens before the last of the context.
 
     A step of ours overwrites row `position` and attends to all rows, in whatever order. llama.cpp attends to the tokens
     before a new one. So the other rows become the tokens from 0, the new one comes last, and as it is rotated further than
@@ -97,30 +98,24 @@ def saved_sequence(workload: DecodeStep, arrays: Mapping[str, Any], position: in
     kept = np.delete(np.arange(workload.context), position)
     kind = gguf.GGMLQuantizationType(CACHE_TYPES[workload.kv_format])
 
-    def stored(name: str, *, is_key: bool) -> np.ndarray:
-        tokens = _values(workload, arrays, name)[:, kept].swapaxes(0, 1)
-        if is_key:
-            tokens = rotate(tokens.reshape(-1, model.head_dim), others - position).reshape(tokens.shape)
-            tokens = _paired(tokens.reshape(others * model.kv_heads, -1), model) if _architecture(model) == "llama" else tokens
-        rows = np.ascontiguousarray(tokens, np.float32).reshape(others, model.kv_heads * model.head_dim)
-        return np.ascontiguousarray(gguf.quants.quantize(rows, kind)).view(np.uint8)
+    def rows(heads: np.ndarray) -> np.ndarray:
+        joined = heads[:, kept].swapaxes(0, 1).astype(np.float32).reshape(others, -1)
+        return np.ascontiguousarray(gguf.quants.quantize(joined, kind)).view(np.uint8)
 
-    def layers(name: str) -> Iterator[bytes]:
-        for layer in range(model.layers):
-            rows = stored(f"layers.{layer}.{name}", is_key=name == "keys")
-            yield np.int32(kind).tobytes() + np.uint64(rows.shape[1]).tobytes()
-            yield rows.tobytes()
+    def turned(heads: np.ndarray) -> np.ndarray:
+        further = rotate(heads.reshape(-1, model.head_dim), others - position)
+        return (_paired(further.T, model).T if _is_paired(model) else further).reshape(heads.shape)
 
-    cells = np.stack([np.arange(others, dtype=np.int32), np.ones(others, np.int32), np.zeros(others, np.int32)], axis=-1)
-    # One stream of so many cells; for each its position, how many sequences it is of, and which; values are not transposed.
-    head = np.array([1, others], np.uint32).tobytes() + cells.tobytes() + np.array([0, model.layers], np.uint32).tobytes()
-    return np.frombuffer(b"".join((head, *layers("keys"), *layers("values"))), np.uint8)
+    layers = [f"layers.{layer}." for layer in range(model.layers)]
+    return (
+        [rows(turned(_values(workload, arrays, layer + "keys"))) for layer in layers],
+        [rows(_values(workload, arrays, layer + "values")) for layer in layers],
+    )
 
 
-def _architecture(model: Model) -> str:
-    if model.qk_norm:
-        return "qwen3"
-    return "qwen2" if model.qkv_bias else "llama"
+def _is_paired(model: Model) -> bool:
+    """Whether llama.cpp rotates neighbours, as it does in `llama`, and not the halves of a head. Only `qwen3` norms heads."""
+    return not model.qk_norm
 
 
 def _tensors(workload: DecodeStep, arrays: Mapping[str, Any]) -> Iterator[tuple[str, tuple[np.ndarray, int]]]:
@@ -132,37 +127,42 @@ def _tensors(workload: DecodeStep, arrays: Mapping[str, Any]) -> Iterator[tuple[
         kind = tensors[name].format
         return ggml.as_blocks(arrays[name], kind).view(np.uint8), ggml.TYPES[kind]
 
-    def vector(name: str, factor: Any = 1.0) -> tuple[np.ndarray, int]:
-        return (_values(workload, arrays, name) * factor).astype(np.float32).view(np.uint8), ggml.TYPES["f32"]
+    def vector(values: Float[np.ndarray, "d"]) -> tuple[np.ndarray, int]:
+        return values.astype(np.float32).view(np.uint8), ggml.TYPES["f32"]
+
+    def weights(name: str) -> Float[np.ndarray, "d"]:
+        return _values(workload, arrays, name)
 
     yield "token_embd.weight", matrix("embedding.table")
-    yield "output_norm.weight", vector("final_norm.scale")
+    yield "output_norm.weight", vector(weights("final_norm.scale"))
     if not composition.shares_table():
         yield "output.weight", matrix("lm_head.weight")
-    queries, keys = model.heads * model.head_dim, model.kv_heads * model.head_dim
     for layer in range(model.layers):
         ours, theirs = f"layers.{layer}.", f"blk.{layer}."
-        yield theirs + "attn_norm.weight", vector(ours + ("attention_norm.scale" if layer else "first_norm.scale"))
+        yield theirs + "attn_norm.weight", vector(weights(ours + ("attention_norm.scale" if layer else "first_norm.scale")))
         rows, kind = matrix(ours + "qkv.weight")
-        q, k, v = np.split(rows, [queries, queries + keys])
-        if _architecture(model) == "llama":
-            q, k = _paired(q, model), _paired(k, model)
-        yield from zip([theirs + f"attn_{one}.weight" for one in "qkv"], [(q, kind), (k, kind), (v, kind)], strict=True)
+        for one, part in zip("qkv", _queries_keys_values(rows, model), strict=True):
+            yield f"{theirs}attn_{one}.weight", (part, kind)
         if model.qkv_bias:
-            bias, plain = vector(ours + "qkv.bias")
-            parts = np.split(bias, [4 * queries, 4 * (queries + keys)])
-            yield from zip([theirs + f"attn_{one}.bias" for one in "qkv"], [(part, plain) for part in parts], strict=True)
+            for one, part in zip("qkv", _queries_keys_values(weights(ours + "qkv.bias")[:, None], model), strict=True):
+                yield f"{theirs}attn_{one}.bias", vector(part[:, 0])
         if model.qk_norm:
-            yield theirs + "attn_q_norm.weight", vector(ours + "qk_norm.scale")
-            ratio = _values(workload, arrays, ours + "qk_norm.key_ratio")
-            yield theirs + "attn_k_norm.weight", vector(ours + "qk_norm.scale", ratio)
+            scale = weights(ours + "qk_norm.scale")
+            yield theirs + "attn_q_norm.weight", vector(scale)
+            yield theirs + "attn_k_norm.weight", vector(scale * weights(ours + "qk_norm.key_ratio"))
         yield theirs + "attn_output.weight", matrix(ours + "attention_out.weight")
-        yield theirs + "ffn_norm.weight", vector(ours + "ffn_norm.scale")
+        yield theirs + "ffn_norm.weight", vector(weights(ours + "ffn_norm.scale"))
         rows, kind = matrix(ours + "ffn_gate_up.weight")
-        gate, up = np.split(rows, 2)
-        yield theirs + "ffn_gate.weight", (gate, kind)
-        yield theirs + "ffn_up.weight", (up, kind)
+        for one, part in zip(("gate", "up"), np.split(rows, 2), strict=True):
+            yield f"{theirs}ffn_{one}.weight", (part, kind)
         yield theirs + "ffn_down.weight", matrix(ours + "ffn_down.weight")
+
+
+def _queries_keys_values(rows: np.ndarray, model: Model) -> tuple[np.ndarray, ...]:
+    """The rows of one projection after the other, in the order in which llama.cpp rotates them."""
+    queries = model.heads * model.head_dim
+    q, k, v = np.split(rows, [queries, queries + model.kv_heads * model.head_dim])
+    return (_paired(q, model), _paired(k, model), v) if _is_paired(model) else (q, k, v)
 
 
 def _values(workload: DecodeStep, arrays: Mapping[str, Any], name: str) -> Float[np.ndarray, "..."]:
@@ -170,8 +170,5 @@ def _values(workload: DecodeStep, arrays: Mapping[str, Any], name: str) -> Float
 
 
 def _paired(rows: np.ndarray, model: Model) -> np.ndarray:
-    """Rows, or columns of rows of one head, in the order in which llama.cpp's `llama` rotates them: neighbours are a pair."""
-    half = model.head_dim // 2
-    if rows.shape[-1] == model.head_dim and rows.dtype != np.uint8:
-        return rows.reshape(-1, 2, half).swapaxes(1, 2).reshape(rows.shape)
-    return rows.reshape(-1, 2, half, rows.shape[-1]).swapaxes(1, 2).reshape(rows.shape)
+    """Rows of heads in the order in which llama.cpp rotates those of `llama`: neighbours are a pair, not halves."""
+    return rows.reshape(-1, 2, model.head_dim // 2, rows.shape[-1]).swapaxes(1, 2).reshape(rows.shape)

@@ -29,7 +29,7 @@ def llama_cpp(
         session = llama.Session(file, context=workload.context, cache_type=gguf.CACHE_TYPES[workload.kv_format])
     before = workload.context - 1
     if before:
-        session.restore(gguf.saved_sequence(workload, arrays, int(position)))
+        session.fill(*gguf.cached(workload, arrays, int(position)))
     logits = session.decoder(int(token), before, workload.model.vocab)
     unknown = (None,) * len(workload.composition.caches())
     return lambda: (*unknown, logits(), None)
