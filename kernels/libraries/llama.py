@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import importlib
 import importlib.util
+import os
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from jaxtyping import Float32, UInt8
 
 from . import ggml
 
+_NO_ROTATION = "LLAMA_ATTN_ROT_DISABLE"
 Rows = Sequence[UInt8[np.ndarray, "tokens bytes"]]
 
 
@@ -37,7 +40,8 @@ class Session:
 
     As in `llama-bench`, one pool of threads serves all calls, one thread per processor of this process; the loader decides
     by itself whether it maps the file, and which of the CPU's buffer types a matrix is laid out for (see `ggml.mul_mat`);
-    and flash attention is on, as llama.cpp chooses on a CPU.
+    and flash attention is on, as llama.cpp chooses on a CPU. Other than there, queries, keys and values are not multiplied by
+    a Hadamard matrix where the cache is quantised: that spares llama.cpp the work, and rows can be filled in as they are.
     """
 
     def __init__(self, file: Path, *, context: int, cache_type: int) -> None:
@@ -61,7 +65,8 @@ class Session:
         settings.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_ENABLED
         settings.type_k = settings.type_v = cache_type
         self._cache_type = cache_type
-        self._context = llama.llama_init_from_model(model, settings)
+        with _unturned_caches():
+            self._context = llama.llama_init_from_model(model, settings)
         if not self._context:
             llama.llama_model_free(model)
             raise RuntimeError(_complaint("did not make a context for the model"))
@@ -95,18 +100,18 @@ class Session:
     def decoder(self, token: int, position: int, vocab: int) -> Callable[[], Float32[np.ndarray, "vocab"]]:
         """What decodes a token after the `position` tokens that are cached, and gives its logits.
 
-        A call is `llama_decode`, a copy of the logits, and `llama_memory_seq_rm` of the cell that was written, so that the
-        next call attends to as many tokens; that takes microseconds.
+        A call is `llama_decode`, a copy of the logits, and `llama_memory_seq_rm` of the cell that was written, which takes
+        microseconds and lets the next call attend to as many tokens.
+
+        Raises:
+            RuntimeError: if llama.cpp does not decode.
         """
         llama = _library()
         tokens = (llama.llama_token * 1)(token)
-        batch = llama.llama_batch_get_one(tokens, 1)
         memory = llama.llama_get_memory(self._context)
 
         def run() -> Float32[np.ndarray, "vocab"]:
-            # The batch points to the tokens: they live as long as this function names them.
-            status = llama.llama_decode(self._context, batch) if tokens else None
-            if status:
+            if status := llama.llama_decode(self._context, llama.llama_batch_get_one(tokens, 1)):
                 raise RuntimeError(_complaint(f"gave {status} for llama_decode"))
             logits = np.ctypeslib.as_array(llama.llama_get_logits_ith(self._context, -1), (vocab,)).copy()
             llama.llama_memory_seq_rm(memory, 0, position, -1)
@@ -145,6 +150,20 @@ def _told_bytes(count: int) -> int:
 
 def _bytes(array: UInt8[np.ndarray, "bytes"]) -> Any:
     return array.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+
+
+@contextmanager
+def _unturned_caches() -> Iterator[None]:
+    """While contexts are made, llama.cpp is told not to rotate what it quantises (github.com/ggml-org/llama.cpp, #21038)."""
+    before = os.environ.get(_NO_ROTATION)
+    os.environ[_NO_ROTATION] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_NO_ROTATION]
+        else:
+            os.environ[_NO_ROTATION] = before
 
 
 def _free(context: Any, model: Any) -> None:
