@@ -19,20 +19,13 @@ from jaxtyping import Float32, UInt8
 from . import ggml
 
 _NO_ROTATION = "LLAMA_ATTN_ROT_DISABLE"
-Rows = Sequence[UInt8[np.ndarray, "tokens bytes"]]
+Rows = Sequence[UInt8[np.ndarray, "tokens row_bytes"]]
 
 
 def missing() -> str | None:
-    """Why no model can be given to llama.cpp here, or None."""
-    if (reason := ggml.missing()) is not None:
-        return reason
-    if importlib.util.find_spec("gguf") is None:
-        return "gguf is not installed: pip install 'roofcast[peers]'"
-    try:
-        _library()
-    except (ImportError, OSError, RuntimeError, AttributeError) as error:
-        return f"llama.cpp cannot be loaded: {error}"
-    return None
+    """Why no model can be given to llama.cpp here, or None. Its Python package, slow to import, is not imported for that."""
+    without_gguf = None if importlib.util.find_spec("gguf") else "gguf is not installed: pip install 'roofcast[peers]'"
+    return ggml.missing() or without_gguf
 
 
 class Session:
@@ -87,7 +80,10 @@ class Session:
             RuntimeError: if llama.cpp saves sequences in another way, or does not read just what it is given.
         """
         llama = _library()
-        example, wanted = self._saved_token(), _sequence([one[:1] for one in keys], [one[:1] for one in values], self._cache_type)
+        example, wanted = (
+            self._saved_token(),
+            _sequence([one[:1] for one in keys], [one[:1] for one in values], self._cache_type),
+        )
         before = example.size - wanted.size
         told = _told_bytes(1)
         if before < 0 or (example[before : before + told] != wanted[:told]).any():

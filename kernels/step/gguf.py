@@ -159,7 +159,7 @@ def _tensors(workload: DecodeStep, arrays: Mapping[str, Any]) -> Iterator[tuple[
 
 
 def _queries_keys_values(rows: np.ndarray, model: Model) -> tuple[np.ndarray, ...]:
-    """The rows of one projection after the other, in the order in which llama.cpp rotates them."""
+    """The rows of queries, keys and values, those of a head in the order in which llama.cpp rotates them."""
     queries = model.heads * model.head_dim
     q, k, v = np.split(rows, [queries, queries + model.kv_heads * model.head_dim])
     return (_paired(q, model), _paired(k, model), v) if _is_paired(model) else (q, k, v)
