@@ -26,9 +26,8 @@ CACHE_TYPES = {"f32": ggml.TYPES["f32"], "bf16": ggml.TYPES["f16"], "f16": ggml.
 """Format of our cache -> type of llama.cpp's, which is F16 unless asked otherwise."""
 
 
-def refusal(workload: DecodeStep) -> str | None:
-    """Why a step is none that is written here, or None."""
-    model = workload.model
+def unlike_llama(model: Model) -> str | None:
+    """What a model has that Llama's, or Qwen's with their biases or normed heads, have not; or None."""
     parts = {
         "a feed-forward other than SwiGLU": not model.gated or model.activation != "silu",
         "layer norms": model.norm != "rmsnorm",
@@ -39,7 +38,13 @@ def refusal(workload: DecodeStep) -> str | None:
         "normed heads besides biases": model.qk_norm and model.qkv_bias,
         "scores divided by a width other than the heads'": model.scale_dim not in (0, model.head_dim),
     }
-    if part := next((part for part, is_there in parts.items() if is_there), None):
+    return next((part for part, is_there in parts.items() if is_there), None)
+
+
+def refusal(workload: DecodeStep) -> str | None:
+    """Why a step is none that is written here, or None."""
+    model = workload.model
+    if part := unlike_llama(model):
         return f"model must be of Llama's or Qwen's kind; {model.name} has {part}"
     if workload.kv_format not in CACHE_TYPES:
         return f"kv_format must be one of {', '.join(CACHE_TYPES)}; got {workload.kv_format}"

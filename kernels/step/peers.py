@@ -7,17 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..libraries import llama
+from ..libraries import llama, pytorch
 from ..op import implementation
-from . import gguf
+from . import eager, gguf
 from .workload import DecodeStep
 
 
-def _refuses(workload: DecodeStep) -> str | None:
-    return gguf.refusal(workload)
-
-
-@implementation(backends=("cpu",), refuses=_refuses, missing=llama.missing)
+@implementation(backends=("cpu",), refuses=gguf.refusal, missing=llama.missing)
 def llama_cpp(
     workload: DecodeStep, *, token: Any, position: Any, uniform: Any = None, **arrays: Any
 ) -> Callable[[], tuple[Any, ...]]:
@@ -42,5 +38,22 @@ def llama_cpp(
     if before:
         session.fill(*gguf.cached(workload, arrays, int(position)))
     logits = session.decoder(int(token), before, workload.model.vocab)
-    kept = (None,) * len(workload.composition.caches())
-    return lambda: (*kept, logits(), None)
+    return _logits_only(workload, logits)
+
+
+@implementation(backends=("cpu",), refuses=eager.refusal, missing=pytorch.missing)
+def torch(
+    workload: DecodeStep, *, token: Any, position: Any, uniform: Any = None, **arrays: Any
+) -> Callable[[], tuple[Any, ...]]:
+    """Eager PyTorch under inference mode: `linear`, `rms_norm` and `scaled_dot_product_attention`, nothing compiled.
+
+    The caches are written in place, and like `llama_cpp` it ends with the logits: its caches and token are not checked.
+    """
+    step = eager.logits(workload, arrays, int(token), int(position))
+    return _logits_only(workload, pytorch.without_gradients(step))
+
+
+def _logits_only(workload: DecodeStep, logits: Callable[[], Any]) -> Callable[[], tuple[Any, ...]]:
+    """Calls whose caches and next token stay with the library."""
+    caches = (None,) * len(workload.composition.caches())
+    return lambda: (*caches, logits(), None)

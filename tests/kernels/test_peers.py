@@ -15,7 +15,7 @@ from roofcast.kernels.model import Model, Window
 from roofcast.kernels.op import Workload
 from roofcast.kernels.registry import implementations
 from roofcast.kernels.rope.reference import rotate
-from roofcast.kernels.step import DecodeStep, gguf
+from roofcast.kernels.step import DecodeStep, eager, gguf
 
 HEADS: dict[str, Any] = {"head_dim": 64, "value_dim": 64, "scale_dim": 64}
 SHAPE: dict[str, Any] = {"family": "decoder", "heads": 4, "kv_heads": 2, "head_dim": 64, "d_model": 96, "d_ff": 160}
@@ -25,7 +25,7 @@ LLAMA, QWEN2, QWEN3 = (
 )
 STEPS = [
     *(DecodeStep(model=one, context=40, weight_format="f32", kv_format="f32") for one in (LLAMA, QWEN2, QWEN3)),
-    *(DecodeStep(model=LLAMA, context=1, weight_format=name) for name in ("f16", "bf16", "int4")),
+    *(DecodeStep(model=LLAMA, context=1, weight_format=name, sampling="top_k") for name in ("f16", "bf16", "int4")),
     *(DecodeStep(model=QWEN3, context=33, weight_format=name, kv_format="int8") for name in ("int8", "int4")),
 ]
 CALLS: list[Workload] = [
@@ -93,6 +93,18 @@ def test_weights_without_gguf_are_refused(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_step_that_llama_cpp_is_not_given_is_refused_in_words(facts: dict[str, Any], reason: str) -> None:
     step = DecodeStep(model=replace(LLAMA, **facts), context=8, weight_format="int8", kv_format="int8")
     assert gguf.refusal(step) == reason
+
+
+def test_a_step_that_pytorch_is_not_given_is_refused_in_words() -> None:
+    steps = [DecodeStep(model=one, context=8) for one in (LLAMA, QWEN2, QWEN3, replace(LLAMA, norm="layernorm"))]
+    assert [eager.refusal(step) for step in steps] == [
+        None,
+        "model must be of Llama's kind; small has biases",
+        "model must be of Llama's kind; small has normed heads",
+        "model must be of Llama's kind; small has layer norms",
+    ]
+    quantised = DecodeStep(model=LLAMA, context=8, weight_format="int4")
+    assert eager.refusal(quantised) == "weight must be one of f32, bf16, f16; got int4"
 
 
 def test_a_step_of_other_formats_is_refused() -> None:
