@@ -1,5 +1,6 @@
 """From a workload to a verdict: wrong kernels get no time, impossible samples are refused, the rest is timed."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -270,6 +271,21 @@ def test_a_peer_that_is_wrong_or_breaks_has_no_time(function: Callable[..., Any]
     result = measured(GEMV, one)
     assert (result.status, result.timed) == (status, None)
     assert words in result.reason
+
+
+def test_a_peer_that_is_slow_to_start_is_still_called_often_enough() -> None:
+    def waking(workload, weight, x):
+        product, naps = weight @ x, iter([0.02])
+
+        def run():
+            time.sleep(next(naps, 0))
+            return product
+
+        return run
+
+    result = measured(GEMV, replace(code(waking), name="peers.test"))
+    assert result.kernel is not None
+    assert result.kernel.calls_per_sample > 1
 
 
 def test_a_peer_may_keep_results_to_itself_but_not_all() -> None:
