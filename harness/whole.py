@@ -78,7 +78,8 @@ def depths(asked: Plan, room_bytes: float) -> tuple[int, ...]:
 
 def whole(records: Sequence[Measurement], asked: Plan) -> Whole | None:
     """The step's newest run among some records, beside the kernels'; None where no step has a time."""
-    timed = [one for one in records if one.subject.op == DecodeStep.op and one.statistics is not None]
+    steps_of_ours = (one for one in records if one.subject.op == DecodeStep.op and not one.subject.is_peer)
+    timed = [one for one in steps_of_ours if one.statistics is not None]
     if not timed:
         return None
     run = max(timed, key=lambda one: one.started_at).run.run_id

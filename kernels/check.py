@@ -54,7 +54,7 @@ def expected(workload: Workload, packed: Mapping[str, Any]) -> tuple[Any, ...]:
     return workload.expected(packed)
 
 
-def error(workload: Workload, outputs: Any, expected: tuple[Any, ...]) -> float:
+def error(workload: Workload, outputs: Any, expected: tuple[Any, ...], *, partial: bool = False) -> float:
     """The largest distance of a result to its reference; right where it is at most `workload.tolerance()`.
 
     The distance is ||out - reference|| / ||reference|| (Frobenius norm), or, where that is more, the largest
@@ -65,13 +65,15 @@ def error(workload: Workload, outputs: Any, expected: tuple[Any, ...]) -> float:
         workload: the call.
         outputs: the results in order, or the one result, packed.
         expected: as the function `expected` gives it.
+        partial: None may stand for a result that is not given out, unless it stands for all.
 
     """
     outputs = outputs if isinstance(outputs, tuple | list) else (outputs,)
     results = workload.results().values()
     if len(outputs) != len(results):
         return math.inf
-    return max(_distance(*one) for one in zip(results, outputs, expected, strict=True))
+    given = [one for one in zip(results, outputs, expected, strict=True) if not (partial and one[1] is None)]
+    return max((_distance(*one) for one in given), default=math.inf)
 
 
 @dataclass

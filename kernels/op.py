@@ -185,6 +185,11 @@ class Workload(ABC):
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @property
+    def products(self) -> int:
+        """Sums of products in it, one after the other, before each of which a library may round what it multiplies."""
+        return 1
+
+    @property
     def label(self) -> str:
         """The call in a few characters, such as `gemv 14336x4096 bf16`."""
         return f"{self.op} {' '.join(str(value) for value in self.axes().values())}"
@@ -225,7 +230,8 @@ class Implementation:
 
     An implementation in a file `peers.py` is another library's code, for comparison only. Its function is called once as
     `function(workload, **operands)` with packed NumPy operands, outside of any trace, and returns a function without
-    arguments that computes the results from them each time it is called.
+    arguments that computes the results from them each time it is called. None stands in them for a result that the library
+    keeps to itself.
 
     """
 

@@ -35,6 +35,8 @@ DIRECT_DISPATCHES = 50
 """A kernel at least this many dispatches long is called directly: dispatch is then under 2 % of its time."""
 MOST_TURNS = 10**8
 """A loop that is still too short then has lost its calls to the compiler; its samples will be refused as impossible."""
+_TRIAL_CALLS = 4
+"""Calls of a peer whose fastest says how many make a sample."""
 SAMPLE_S = 2e-3
 """Calls are batched until a sample lasts this long: far above the timer's resolution, short against drift."""
 
@@ -144,9 +146,8 @@ def prepare_peer(
     resident = sum(workload.operands()[name].nbytes for name in streamed)
     held = _copies(workload, residency, cache_bytes, resident)
     calls = [one.function(workload, **jax.tree.map(np.copy, dict(packed))) for _ in range(held)]
-    start = time.perf_counter()
-    calls[0]()
-    turns = max(1, math.ceil(SAMPLE_S / (time.perf_counter() - start)))
+    # The first call wakes the library's threads, which may take a thousand times as long as a small kernel.
+    turns = max(1, math.ceil(SAMPLE_S / min(_seconds(calls[0]) for _ in range(_TRIAL_CALLS))))
     position = 0
 
     def sample() -> float:
@@ -162,6 +163,12 @@ def prepare_peer(
     return Kernel(
         workload, one, None, method, "cold" if is_cold and residency == "cold" else "warm", held * resident, turns, sample
     )
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def _copies(workload: Workload, residency: Residency, cache_bytes: float, resident: float) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...kernels.step import DecodeStep
 from ..record import Measurement
 from .table import Column, Table
 from .words import figure
@@ -34,6 +35,8 @@ def peers_table(records: Sequence[Measurement]) -> Table | None:
         "faster by: ratio of the fractions of the ceiling, each paired with the probes beside its own samples.",
         "libraries may round the vector to 8 bits or to bfloat16; ours keep it in float32.",
     ]
+    if any(peer.subject.op == DecodeStep.op for _, peer in pairs):
+        notes.append("a library's whole step ends with the logits; ours draws the next token too.")
     return Table("Beside other libraries, interleaved in one run", _COLUMNS, [_row(*pair) for pair in pairs], notes)
 
 

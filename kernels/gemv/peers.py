@@ -47,5 +47,8 @@ def _llama_cpp_refuses(workload: Gemv) -> str | None:
 
 @implementation(backends=("cpu",), refuses=_llama_cpp_refuses, missing=ggml.missing)
 def llama_cpp(workload: Gemv, *, weight: Any, x: Float[np.ndarray, "k"]) -> Callable[[], Any]:
-    """`ggml_mul_mat`, which rounds the vector to 8 bits against quantised weights and to bfloat16 against bfloat16."""
+    """`ggml_mul_mat` with weights laid out as llama.cpp lays them out for this machine (see `ggml.mul_mat`).
+
+    It rounds the vector to 8 bits against quantised weights and to bfloat16 against bfloat16.
+    """
     return ggml.mul_mat(weight, np.asarray(x, np.float32), workload.weight_format)

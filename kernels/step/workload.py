@@ -69,6 +69,11 @@ class DecodeStep(Workload):
         return tuple(self.composition.caches())
 
     @property
+    def products(self) -> int:
+        """The calls that multiply by a matrix or attend."""
+        return sum(need.count for need in self._needs if need.workload.op in ("gemv", "attention"))
+
+    @property
     def label(self) -> str:
         return f"step {self.model.name} {self.model.layers} layers {self.weight_format}"
 

@@ -1,5 +1,6 @@
 """From a workload to a verdict: wrong kernels get no time, impossible samples are refused, the rest is timed."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ from roofcast.harness.measure import session
 from roofcast.harness.measure.ceilings import Limits, Probe
 from roofcast.harness.measure.choice import chosen, chosen_peers
 from roofcast.harness.measure.prepare import compile_call, prepare
+from roofcast.harness.measure.prove import PEER_TOLERANCE, tolerance
 from roofcast.harness.measure.result import Machine, Result
 from roofcast.harness.measure.rounds import Series, Stopping
 from roofcast.kernels import check
@@ -24,6 +26,7 @@ from roofcast.kernels.gemv import Gemv
 from roofcast.kernels.norm import Norm
 from roofcast.kernels.op import Implementation, Workload
 from roofcast.kernels.registry import implementations
+from roofcast.kernels.step import DecodeStep
 
 READ_GBS, PEAK_GFLOPS = 2000.0, 1e5
 """More than any machine has, so that no real sample here is impossible."""
@@ -268,6 +271,42 @@ def test_a_peer_that_is_wrong_or_breaks_has_no_time(function: Callable[..., Any]
     result = measured(GEMV, one)
     assert (result.status, result.timed) == (status, None)
     assert words in result.reason
+
+
+def test_a_peer_that_is_slow_to_start_is_still_called_often_enough() -> None:
+    def waking(workload, weight, x):
+        product, naps = weight @ x, iter([0.02])
+
+        def run():
+            time.sleep(next(naps, 0))
+            return product
+
+        return run
+
+    result = measured(GEMV, replace(code(waking), name="peers.test"))
+    assert result.kernel is not None
+    assert result.kernel.calls_per_sample > 1
+
+
+def test_a_peer_may_keep_results_to_itself_but_not_all() -> None:
+    workload = CacheUpdate(kv_heads=2, context=4, head_dim=8, value_dim=8, kv_format="f32")
+
+    def some(workload, keys, values, new_keys, new_values, position):
+        after = keys.copy()
+        after[:, int(position)] = new_keys
+        return lambda: (after, None)
+
+    assert measured(workload, replace(code(some, "cache"), name="peers.test")).status == "ok"
+    silent = replace(code(lambda workload, **_: lambda: (None, None), "cache"), name="peers.test")
+    assert measured(workload, silent).status == "wrong"
+
+
+def test_a_library_may_round_before_each_product_of_a_step() -> None:
+    step = next(iter(DecodeStep.examples()))
+    assert tolerance(GEMV, "peers.test") == PEER_TOLERANCE
+    # Four matrices and the attention of each layer, and the output.
+    assert tolerance(step, "peers.test") == pytest.approx(PEER_TOLERANCE * (5 * step.model.layers + 1) ** 0.5)
+    assert tolerance(step, "flax.unrolled") == step.tolerance()
 
 
 def test_peers_are_never_chosen_unasked() -> None:

@@ -132,3 +132,8 @@ def test_libraries_are_compared_with_ours_of_the_same_run_only(measurement) -> N
     table = peers_table([ours, theirs, earlier])
     assert table is not None
     assert [list(row) for row in table.rows] == [[ours.subject.label, "xla.dot", "6,050", "torch", "12,100", "2.00"]]
+    assert not any("draws" in note for note in table.notes)
+    steps = [dataclasses.replace(one, subject=dataclasses.replace(one.subject, op="step")) for one in (ours, theirs)]
+    whole = peers_table(steps)
+    assert whole is not None
+    assert any("ours draws the next token too" in note for note in whole.notes)

@@ -58,6 +58,18 @@ def test_all_layers_are_measured_where_they_fit() -> None:
     assert few < many < 16
 
 
+def test_another_librarys_step_is_not_taken_for_ours(timed) -> None:
+    plan = asked(SMALL)
+    ours, theirs = timed(DecodeStep.of(SMALL), 2500.0), timed(DecodeStep.of(SMALL), 1000.0, "b")
+    theirs = replace(theirs, subject=replace(theirs.subject, implementation="peers.llama_cpp"))
+    found = whole([*kernels_of(plan, timed), ours, theirs], plan)
+    assert found is not None
+    assert found.step is not None
+    assert found.step.us == 2500.0
+    assert found.same_run
+    assert whole([theirs], plan) is None
+
+
 def test_two_depths_are_measured_where_the_model_does_not_fit() -> None:
     few, many = depths(asked(LARGE), 100e9)
     assert few == many // 2 > 1

@@ -90,6 +90,17 @@ def test_a_wrong_shape_dtype_or_number_of_results_is_wrong(answered: list[Any]) 
         assert check.error(workload, [*outputs, outputs[0]], expected) == math.inf
 
 
+def test_only_some_results_may_be_kept_from_the_check_and_only_where_that_is_said() -> None:
+    workload = Gemv(n=3, k=4, weight_format="f32")
+    expected = check.expected(workload, check.draw(workload, 0))
+    assert check.error(workload, None, expected, partial=True) == math.inf
+    cache = next(iter(CacheUpdate.examples()))
+    right, other = _rounded(cache, check.expected(cache, check.draw(cache, 0))), check.expected(cache, check.draw(cache, 0))
+    assert check.error(cache, [None, right[1]], other, partial=True) <= cache.tolerance()
+    wrong = check.draw(cache, 1)["keys"]
+    assert check.error(cache, [wrong, None], other, partial=True) > cache.tolerance()
+
+
 def test_one_element_that_was_not_written_in_a_long_result_is_wrong() -> None:
     workload = Gemv(n=100_000, k=4, weight_format="bf16", activation_format="bf16")
     expected = check.expected(workload, check.draw(workload, 0))
