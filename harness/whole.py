@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..kernels.model import Model
 from ..kernels.step import DecodeStep
 from .calibrate.evidence import best
 from .figures import Statistics
@@ -56,24 +58,32 @@ def depths(asked: Plan, room_bytes: float) -> tuple[int, ...]:
     """How many layers are measured: all of them, or two smaller copies of the model, of which one is about half the other.
 
     The difference between two depths is the time of the layers between them, so what stands outside the layers is not
-    scaled with them. Depths are whole periods of the pattern of windowed layers. Room is for the arrays twice, as they
-    are drawn and as the device has them, and for those of the smaller copy.
+    scaled with them, nor are the dense layers at the bottom of a mixture. Above those, depths are whole periods of the
+    patterns of windowed layers and of mixtures. Room is for the arrays twice, as they are drawn and as the device has them,
+    and for those of the smaller copy.
 
     Raises:
         UsageError: if the model has a part that no step is composed of.
     """
     model = asked.step.model
-    period = model.window.local + model.window.full if model.window else 1
-    if model.layers <= 2 * period or 2 * _bytes(asked, model.layers) <= room_bytes:
+    bottom, period = _pattern(model)
+    if model.layers <= bottom + 2 * period or 2 * _bytes(asked, model.layers) <= room_bytes:
         return (model.layers,)
-    one, two = _bytes(asked, period), _bytes(asked, 2 * period)
+    one, two = _bytes(asked, bottom + period), _bytes(asked, bottom + 2 * period)
 
     def taken(periods: int) -> float:
         return 3 * one + (two - one) * (periods // 2 - 1 + 2 * (periods - 1))
 
-    most = (model.layers - 1) // period
+    most = (model.layers - 1 - bottom) // period
     deepest = max((periods for periods in range(2, most + 1) if taken(periods) <= room_bytes), default=2)
-    return deepest // 2 * period, deepest * period
+    return bottom + deepest // 2 * period, bottom + deepest * period
+
+
+def _pattern(model: Model) -> tuple[int, int]:
+    """Layers at the bottom that are like no other, and after how many those above them repeat."""
+    window, mixture = model.window, model.mixture
+    period = window.local + window.full if window else 1
+    return (mixture.first_dense_layers, math.lcm(period, mixture.layer_step)) if mixture else (0, period)
 
 
 def whole(records: Sequence[Measurement], asked: Plan) -> Whole | None:

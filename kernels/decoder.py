@@ -100,13 +100,18 @@ def generate(decoder: Decoder, prompt: Iterable[int], count: int) -> list[int]:
         count: tokens wanted.
 
     Raises:
-        ValueError: if the prompt is empty, or the decoder draws its tokens.
+        ValueError: if the prompt is empty, the decoder draws its tokens, or they depend on an encoder's.
     """
     given = list(prompt)
     if not given:
         raise ValueError("prompt must hold at least one token; got none")
     if decoder.workload.sampling != "greedy":
         raise ValueError(f"sampling must be greedy to generate; got {decoder.workload.sampling}")
+    model = decoder.workload.model
+    if model.family != "decoder":
+        raise ValueError(
+            f"model must be a decoder to generate from a prompt; got {model.name}, which reads an encoder's tokens"
+        )
     names = [name for name in decoder.workload.composition.arrays() if name not in decoder.caches]
     weights, caches, tokens = decoder.arrays(names), {}, []
     for position in range(len(given) + count - 1):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..formats import format_named
-from ..op import Workload
+from ..op import Tensor, Workload
 from .compose import Composition
 
 
@@ -31,12 +31,18 @@ def _run(call: Workload, **operands: Any) -> tuple[Any, ...]:
         call.reference(**{name: _wide(value, tensors[name].format) for name, value in piece.items()})
         for piece in call.pieces(operands)
     ]
-    joined = parts[0] if len(parts) == 1 else tuple(np.concatenate(results) for results in zip(*parts, strict=True))
-    # What is cached is rounded on its way into the cache: attention reads what is stored.
-    return tuple(
-        _rounded(value, tensor.format) if tensor.role == "kv" else value
-        for value, tensor in zip(joined, call.results().values(), strict=True)
+    joined = (
+        parts[0] if len(parts) == 1 else tuple(np.concatenate(results, call.piece_axis) for results in zip(*parts, strict=True))
     )
+    return tuple(_handed_on(value, tensor) for value, tensor in zip(joined, call.results().values(), strict=True))
+
+
+def _handed_on(value: Any, tensor: Tensor) -> Any:
+    if tensor.role == "index":
+        # Of all indices that would be right, a step can follow one.
+        return value[..., 0]
+    # What is cached is rounded on its way into the cache: attention reads what is stored.
+    return _rounded(value, tensor.format) if tensor.role == "kv" else value
 
 
 def _wide(value: Any, format: str) -> Any:
