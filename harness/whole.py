@@ -6,12 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..kernels.encoder import EncoderPass
 from ..kernels.model import Model
 from ..kernels.step import DecodeStep
 from .calibrate.evidence import best
 from .figures import Statistics
 from .plan import Plan
 from .record import Measurement
+
+_PROGRAMS = (DecodeStep, EncoderPass)
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class Whole:
     Attributes:
         step: the whole step, scaled to all layers where `depths` are fewer; None where only one copy of fewer layers was
             measured.
-        kernels: the sum of the kernels, each as often as a token needs it; None where some were not measured.
+        kernels: the sum of the kernels, each as often as a token needs it; None where some were not measured, and for an
+            encoder, whose forward pass is not made of calls for one token.
         missing: the ops that were not.
         depths: layers of the copies that were measured.
         same_run: the kernels were measured in the run that measured the step.
@@ -88,19 +92,20 @@ def _pattern(model: Model) -> tuple[int, int]:
 
 def whole(records: Sequence[Measurement], asked: Plan) -> Whole | None:
     """The step's newest run among some records, beside the kernels'; None where no step has a time."""
-    timed = [one for one in records if one.subject.op == DecodeStep.op and one.statistics is not None]
+    ops = {program.op for program in _PROGRAMS}
+    timed = [one for one in records if one.subject.op in ops and one.statistics is not None]
     if not timed:
         return None
     run = max(timed, key=lambda one: one.started_at).run.run_id
     steps = best(one for one in timed if one.run.run_id == run)
-    by_depth = {workload.model.layers: steps[workload] for workload in steps if isinstance(workload, DecodeStep)}
-    kernels = best(one for one in records if one.subject.op != DecodeStep.op)
+    by_depth = {workload.model.layers: steps[workload] for workload in steps if isinstance(workload, _PROGRAMS)}
+    kernels = best(one for one in records if one.subject.op not in ops)
     called = [need for need in asked.needs if need.count]
     missing = tuple(sorted({need.workload.op for need in called if need.workload not in kernels}))
     used = [kernels[need.workload] for need in called if need.workload in kernels]
     return Whole(
         _scaled(by_depth, asked.step.model.layers),
-        None if missing else _sum([(need.count, _span(kernels[need.workload])) for need in called]),
+        None if missing or not called else _sum([(need.count, _span(kernels[need.workload])) for need in called]),
         missing,
         tuple(sorted(by_depth)),
         all(one.run.run_id == run for one in used),

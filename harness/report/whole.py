@@ -20,7 +20,8 @@ def whole_table(found: Whole, asked: Plan) -> Table:
     model = asked.step.model
     parts = {"whole step": found.step, "sum of kernels": found.kernels, "remainder": found.remainder}
     rows = [_row(name, part, found.step) for name, part in parts.items()]
-    title = f"Whole step of {model.name} at context {asked.step.context}: {asked.step.formats.weight} weights"
+    program = "Forward pass" if model.family == "encoder" else "Whole step"
+    title = f"{program} of {model.name} at context {asked.step.context}: {asked.step.formats.weight} weights"
     return Table(title, _COLUMNS, rows, _notes(found, model.layers))
 
 

@@ -23,7 +23,7 @@ class DecodeStep(Workload):
     """One decode step of `model` at `context`. Its calls, shapes and formats are those that the ops list for the step.
 
     Raises:
-        ValueError: if the model has a part that no step is composed of yet.
+        ValueError: if the model has a part that no step is composed of.
     """
 
     op: ClassVar[str] = "step"
@@ -37,8 +37,7 @@ class DecodeStep(Workload):
 
     def __post_init__(self) -> None:
         if isinstance(self.model, Mapping):
-            facts = {name: _NESTED[name](**value) if name in _NESTED else value for name, value in self.model.items()}
-            object.__setattr__(self, "model", Model(**facts))
+            object.__setattr__(self, "model", model_from_axes(self.model))
         part = missing_part(self.model) or self.composition.left_out()
         if part is not None:
             raise ValueError(f"model must be one that a whole step is composed for; got {self.model.name}, which has {part}")
@@ -73,16 +72,14 @@ class DecodeStep(Workload):
         return f"step {self.model.name} {self.model.layers} layers {self.weight_format}"
 
     def axes(self) -> dict[str, Any]:
-        """Of the model, only what is not a default: a field that `Model` gains later changes no older record."""
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        defaults = {field.name: field.default for field in dataclasses.fields(Model)}
-        facts = {name: getattr(self.model, name) for name, default in defaults.items() if getattr(self.model, name) != default}
-        nested = {name: dataclasses.asdict(facts[name]) for name in _NESTED if name in facts}
-        return own | {"model": facts | nested}
+        return own | {"model": model_axes(self.model)}
 
     def operands(self) -> dict[str, Tensor]:
         token = {"token": Tensor((), "i32", "index", below=self.model.vocab)}
-        position = {"position": Tensor((), "i32", "index", below=self.context)}
+        # A position is learned, or has been cached.
+        places = min(self.context, self.model.max_context) if self.model.position == "learned" else self.context
+        position = {"position": Tensor((), "i32", "index", below=places)}
         uniform = {} if self.sampling == "greedy" else {"uniform": Tensor((), "f32", "activation", below=1)}
         return self.composition.arrays() | token | position | uniform
 
@@ -135,6 +132,18 @@ class DecodeStep(Workload):
     @property
     def _needs(self) -> tuple[Need, ...]:
         return tuple(self.composition.needs.values())
+
+
+def model_axes(model: Model) -> dict[str, Any]:
+    """A model as plain values: only what is not a default, so that a field which `Model` gains changes no older record."""
+    defaults = {field.name: field.default for field in dataclasses.fields(Model)}
+    facts = {name: getattr(model, name) for name, default in defaults.items() if getattr(model, name) != default}
+    return facts | {name: dataclasses.asdict(facts[name]) for name in _NESTED if name in facts}
+
+
+def model_from_axes(axes: Mapping[str, Any]) -> Model:
+    """The model that `model_axes` described."""
+    return Model(**{name: _NESTED[name](**value) if name in _NESTED else value for name, value in axes.items()})
 
 
 def _small_models() -> Iterable[Model]:
