@@ -74,11 +74,16 @@ class Decoder(nnx.Module):
         Returns:
             The logits [vocab] and the next token.
         """
+        found = self.step(token, position, uniform)
+        return found["logits"], found["token"]
+
+    def step(self, token: Any, position: Any, uniform: Any = None) -> dict[str, Any]:
+        """The same step, with all results of the workload by name: each mixture's experts, too."""
         composition = self.workload.composition
         found = composition.run(dispatch.compute, self.arrays(composition.arrays()), token, position, uniform)
         for name in self.caches:
             self.caches[name] = _held(nnx.Cache, found[name])
-        return found["logits"], found["token"]
+        return found
 
     def arrays(self, names: Iterable[str]) -> dict[str, Any]:
         """Packed weights and caches by name."""

@@ -18,11 +18,11 @@ class Float64:
     def rows(self, table: Any, format: str, indices: Int[np.ndarray, "context"]) -> Float[np.ndarray, "context d"]:
         """One row at a time: a table in float64 may not fit in memory."""
         one = format_named(format)
-        return np.concatenate([one.unpack(one.rows(table, slice(int(index), int(index) + 1))) for index in indices])
+        return np.concatenate([_wide(one.rows(table, slice(index, index + 1)), format) for index in indices.tolist()])
 
     def product(self, weight: Any, format: str, x: Float[np.ndarray, "context k"]) -> Float[np.ndarray, "context n"]:
         """Of a matrix that is decoded whole."""
-        return x @ format_named(format).unpack(weight).T
+        return x @ _wide(weight, format).T
 
     def attend(
         self,
@@ -42,6 +42,9 @@ class Float64:
 
     def call(self, call: Workload, operands: Mapping[str, Any]) -> tuple[Any, ...]:
         """By the reference of the op."""
-        formats = {name: format_named(tensor.format) for name, tensor in call.operands().items()}
-        wide = {n: one if one.dtype == np.float64 else formats[n].unpack(one) for n, one in operands.items()}
-        return call.reference(**wide)
+        tensors = call.operands()
+        return call.reference(**{name: _wide(value, tensors[name].format) for name, value in operands.items()})
+
+
+def _wide(value: Any, format: str) -> np.ndarray:
+    return value if getattr(value, "dtype", None) == np.float64 else format_named(format).unpack(value)

@@ -121,7 +121,8 @@ class EncoderPass(Workload):
         return self.expected(operands)
 
     def expected(self, packed: Mapping[str, Any]) -> tuple[Any, ...]:
-        return (Encoding(self.composition, self.calls, Float64(), packed).run(packed["tokens"], self.positions),)
+        tokens = np.asarray(packed["tokens"]).astype(int)
+        return (Encoding(self.composition, self.calls, Float64(), packed).run(tokens, self.positions),)
 
     @classmethod
     def needed_by(cls, step: Step) -> Iterable[Need]:
@@ -148,6 +149,10 @@ class EncoderPass(Workload):
     def _attention(self) -> Attention:
         """One token's, as the op counts it."""
         model = self.model
-        widths = {"head_dim": model.head_dim, "value_dim": model.head_dim, "scale_dim": model.scale_dim or model.head_dim}
-        formats = {"kv_format": self.activation_format, "activation_format": self.activation_format}
+        widths: dict[str, Any] = {
+            "head_dim": model.head_dim,
+            "value_dim": model.head_dim,
+            "scale_dim": model.scale_dim or model.head_dim,
+        }
+        formats: dict[str, Any] = {"kv_format": self.activation_format, "activation_format": self.activation_format}
         return Attention(heads=model.heads, kv_heads=model.kv_heads, context=self.context, **widths, **formats)

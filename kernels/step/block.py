@@ -50,10 +50,11 @@ class Block:
         (added,) = self.run("cross_out", x=out)
         return added.reshape(1, -1)
 
-    def feed_forward(self, x: Any) -> Any:
-        """What the feed-forward adds to the stream."""
+    def feed_forward(self, x: Any) -> tuple[Any, dict[str, Any]]:
+        """What the feed-forward adds to the stream, and the experts that a mixture chose."""
         is_mixture = self.layer is not None and self.whole.is_mixture(self.layer)
-        return self._post_normed("ffn_post_norm", self._mixture(x) if is_mixture else self._dense("", x))
+        added, chosen = self._mixture(x) if is_mixture else (self._dense("", x), {})
+        return self._post_normed("ffn_post_norm", added), chosen
 
     def _projections(self, x: Any, position: Any) -> tuple[Any, dict[str, Any]]:
         """Queries [heads, head_dim], and the new keys and values [kv_heads, head_dim]."""
@@ -100,14 +101,16 @@ class Block:
         (added,) = self.run(f"{which}ffn_down", x=active)
         return added
 
-    def _mixture(self, x: Any) -> Any:
+    def _mixture(self, x: Any) -> tuple[Any, dict[str, Any]]:
         """What experts give is weighed and added up. Llama 4 weighs what an expert reads instead, which costs the same."""
         (logits,) = self.run("router", x=x)
         chosen, weights = self.run("routing", logits=logits)
         (wide,) = self.run(f"expert_{self._up}", chosen=chosen, x=x)
         (active,) = self.run("expert_activation", x=wide)
         (added,) = self.run("expert_ffn_down", chosen=chosen, x=active, factors=weights)
-        return added + self._dense("shared_expert_", x) if "shared_expert_activation" in self.whole.needs else added
+        if "shared_expert_activation" in self.whole.needs:
+            added = added + self._dense("shared_expert_", x)
+        return added, {f"layers.{self.layer}.chosen": chosen}
 
     @property
     def _up(self) -> str:

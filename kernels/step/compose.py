@@ -140,6 +140,11 @@ class Composition:
         written = {array for role, layer in updates for array in self.kept(role, layer).values()}
         return {name: tensor for name, tensor in sorted(self.arrays().items()) if name in written}
 
+    def choices(self) -> dict[str, Tensor]:
+        """The experts that each mixture of a step chooses."""
+        layers = [layer for layer in range(self.step.model.layers) if self.is_mixture(layer)]
+        return {f"layers.{layer}.chosen": self.call("routing").results()["chosen"] for layer in layers}
+
     def shares_table(self) -> bool:
         """Whether the LM head reads the embedding table."""
         table, head = self.call("embedding").operands()["table"], self.call("lm_head").operands()["weight"]
@@ -156,9 +161,9 @@ class Composition:
             uniform: decides the draw, unless sampling is greedy.
 
         Returns:
-            The caches by name, then `logits` and the next `token`.
+            The caches by name, then each mixture's `chosen` experts, then `logits` and the next `token`.
         """
-        model, caches = self.step.model, {}
+        model, caches, chosen = self.step.model, {}, {}
         outside = Block(self, run, arrays, None)
         (stream,) = outside.run("embedding", index=token)
         if model.position == "learned":
@@ -175,20 +180,21 @@ class Composition:
             if model.family == "encoder-decoder":
                 y, stream = one.run("cross_norm", x=attended, residual=stream)
                 attended = one.cross_attention(y)
-            if not model.parallel_block:
-                y, stream = one.run("ffn_norm", x=attended, residual=stream)
-                added = one.feed_forward(y)
+            if model.parallel_block:
+                (y,) = one.run("ffn_norm", x=stream) if model.parallel_norms > 1 else (y,)
+                added, new = one.feed_forward(y)
+                added = attended + added
             else:
-                if model.parallel_norms > 1:
-                    (y,) = one.run("ffn_norm", x=stream)
-                added = attended + one.feed_forward(y)
+                y, stream = one.run("ffn_norm", x=attended, residual=stream)
+                added, new = one.feed_forward(y)
+            chosen |= new
         y, _ = outside.run("final_norm", x=added, residual=stream)
         (logits,) = outside.run("lm_head", x=y)
         if model.logit_softcap:
             logits = model.logit_softcap * logits.__array_namespace__().tanh(logits / model.logit_softcap)
         draw = {} if self.step.sampling == "greedy" else {"uniform": uniform}
         (token,) = outside.run("sampling", logits=logits, **draw)
-        return dict(sorted(caches.items())) | {"logits": logits, "token": token}
+        return dict(sorted(caches.items())) | chosen | {"logits": logits, "token": token}
 
     def _there(self, layer: int | None, *roles: str) -> Iterator[tuple[str, int | None]]:
         return ((role, layer) for role in roles if role in self.needs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -86,7 +86,7 @@ class DecodeStep(Workload):
     def results(self) -> dict[str, Tensor]:
         logits = self.composition.call("sampling").operands()["logits"]
         token = self.composition.call("sampling").results()["token"]
-        return self.composition.caches() | {"logits": logits, "token": token}
+        return self.composition.caches() | self.composition.choices() | {"logits": logits, "token": token}
 
     def flops(self) -> float:
         return sum(need.count * need.workload.flops() for need in self._needs)
@@ -110,14 +110,22 @@ class DecodeStep(Workload):
         calls = [(need.count, need.workload) for need in self._needs if need.workload.op != "cache"]
         near = [(n, replace(one, max_context=self.context) if one.op == "rope" else one) for n, one in calls]
         total = math.sqrt(sum(count * one.tolerance() ** 2 for count, one in near))
+        # Scores that are not scaled down to order 1 (T5) carry errors of queries and keys into exponentials that much larger.
+        total *= max(1.0, math.sqrt(self.model.head_dim / (self.model.scale_dim or self.model.head_dim)))
+        # A mixture hands its input's errors on twice: by its experts, and by the weights that its router gives them.
+        total *= 2 if self.model.mixture else 1
         return max(total, format_named(self.kv_format).epsilon)
 
     def reference(self, *_: Any, **operands: Any) -> tuple[Any, ...]:
         return self.expected(operands)
 
     def expected(self, packed: Mapping[str, Any]) -> tuple[Any, ...]:
-        inputs = {name: packed[name] for name in ("token", "position", "uniform") if name in packed}
-        return tuple(decode(self.composition, packed, self.tolerance(), **inputs).values())
+        return self._decoded(packed, ())
+
+    def expected_beside(self, packed: Mapping[str, Any], outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """With the experts that were chosen, where the logits of a router are nearer to each other than the tolerance."""
+        found = dict(zip(self.results(), outputs, strict=True))
+        return self._decoded(packed, [found[name] for name in self.composition.choices()])
 
     @classmethod
     def needed_by(cls, step: Step) -> Iterable[Need]:
@@ -128,6 +136,10 @@ class DecodeStep(Workload):
         for model in _small_models():
             for context, kv in ((1, "f32"), (40, "bf16")):
                 yield cls(model=model, context=context, weight_format=kv, kv_format=kv)
+
+    def _decoded(self, packed: Mapping[str, Any], chosen: Sequence[Any]) -> tuple[Any, ...]:
+        inputs = {name: packed[name] for name in ("token", "position", "uniform") if name in packed}
+        return tuple(decode(self.composition, packed, self.tolerance(), chosen, **inputs).values())
 
     @property
     def _needs(self) -> tuple[Need, ...]:
