@@ -8,6 +8,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from ..kernels.encoder import EncoderPass
 from ..kernels.formats import format_names
 from ..kernels.model import Formats, Step
 from ..kernels.op import Need, Workload
@@ -16,7 +17,7 @@ from .devices import device_from, target
 from .envelope import Envelope
 from .errors import UsageError
 from .models import model_from
-from .workloads import decode_step
+from .workloads import check_context, decode_step
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Plan:
 
     Attributes:
         step: the model at a context, in some formats.
-        needs: every call of the step, with its count.
+        needs: every call of the step, with its count; none of an encoder, which has a forward pass and no step.
         targets: machines to carry it to, each with how many.
     """
 
@@ -48,16 +49,17 @@ class Plan:
         return {need.workload: tuple(n for n in wanted if n.workload == need.workload) for need in wanted}
 
     def steps(self, depths: Iterable[int]) -> dict[Workload, tuple[Need, ...]]:
-        """The whole step as one call, of copies of the model with so many layers.
+        """The whole step as one call, or an encoder's forward pass, of copies of the model with so many layers.
 
         Raises:
             UsageError: if the model has a part that no step is composed of.
         """
+        role, of = ("forward_pass", EncoderPass.of) if self.step.model.family == "encoder" else ("step", DecodeStep.of)
         try:
-            wholes = [DecodeStep.of(self.step, layers) for layers in depths]
+            wholes = [of(self.step, layers) for layers in depths]
         except ValueError as error:
             raise UsageError(str(error)) from None
-        return {whole: (Need("step", whole, 1),) for whole in wholes}
+        return {whole: (Need(role, whole, 1),) for whole in wholes}
 
 
 def plan(config: DictConfig) -> Plan:
@@ -70,7 +72,7 @@ def plan(config: DictConfig) -> Plan:
     model = model_from(facts, str(facts.get("name", "model")))
     formats = Formats(**{role: _format(role, config.format[role]) for role in ("weight", "kv", "activation")})
     step = Step(model=model, context=config.context, formats=formats, sampling=_sampling(config.sampling), fused=config.fused)
-    return Plan(step, decode_step(step), _targets(config))
+    return Plan(step, _needs(step, config), _targets(config))
 
 
 def chosen(field: str, value: Any, accepted: Sequence[str]) -> str:
@@ -78,6 +80,14 @@ def chosen(field: str, value: Any, accepted: Sequence[str]) -> str:
     if value not in accepted:
         raise UsageError(f"{field} must be one of {', '.join(accepted)}; got {value!r}")
     return value
+
+
+def _needs(step: Step, config: DictConfig) -> tuple[Need, ...]:
+    asks_for_whole = "kernel" not in config or DecodeStep.op in config.kernel.ops
+    if step.model.family != "encoder" or not asks_for_whole:
+        return decode_step(step)
+    check_context(step.context)
+    return ()
 
 
 def _format(role: str, name: str) -> str:

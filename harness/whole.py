@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..kernels.encoder import EncoderPass
+from ..kernels.model import Model
 from ..kernels.step import DecodeStep
 from .calibrate.evidence import best
 from .figures import Statistics
 from .plan import Plan
 from .record import Measurement
+
+_PROGRAMS = (DecodeStep, EncoderPass)
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,8 @@ class Whole:
     Attributes:
         step: the whole step, scaled to all layers where `depths` are fewer; None where only one copy of fewer layers was
             measured.
-        kernels: the sum of the kernels, each as often as a token needs it; None where some were not measured.
+        kernels: the sum of the kernels, each as often as a token needs it; None where some were not measured, and for an
+            encoder, whose forward pass is not made of calls for one token.
         missing: the ops that were not.
         depths: layers of the copies that were measured.
         same_run: the kernels were measured in the run that measured the step.
@@ -56,42 +62,51 @@ def depths(asked: Plan, room_bytes: float) -> tuple[int, ...]:
     """How many layers are measured: all of them, or two smaller copies of the model, of which one is about half the other.
 
     The difference between two depths is the time of the layers between them, so what stands outside the layers is not
-    scaled with them. Depths are whole periods of the pattern of windowed layers. Room is for the arrays twice, as they
-    are drawn and as the device has them, and for those of the smaller copy.
+    scaled with them, nor are the dense layers at the bottom of a mixture. Above those, depths are whole periods of the
+    patterns of windowed layers and of mixtures. Room is for the arrays twice, as they are drawn and as the device has them,
+    and for those of the smaller copy.
 
     Raises:
         UsageError: if the model has a part that no step is composed of.
     """
     model = asked.step.model
-    period = model.window.local + model.window.full if model.window else 1
-    if model.layers <= 2 * period or 2 * _bytes(asked, model.layers) <= room_bytes:
+    bottom, period = _pattern(model)
+    if model.layers <= bottom + 2 * period or 2 * _bytes(asked, model.layers) <= room_bytes:
         return (model.layers,)
-    one, two = _bytes(asked, period), _bytes(asked, 2 * period)
+    one, two = _bytes(asked, bottom + period), _bytes(asked, bottom + 2 * period)
 
     def taken(periods: int) -> float:
         return 3 * one + (two - one) * (periods // 2 - 1 + 2 * (periods - 1))
 
-    most = (model.layers - 1) // period
+    most = (model.layers - 1 - bottom) // period
     deepest = max((periods for periods in range(2, most + 1) if taken(periods) <= room_bytes), default=2)
-    return deepest // 2 * period, deepest * period
+    return bottom + deepest // 2 * period, bottom + deepest * period
+
+
+def _pattern(model: Model) -> tuple[int, int]:
+    """Layers at the bottom that are like no other, and after how many those above them repeat."""
+    window, mixture = model.window, model.mixture
+    period = window.local + window.full if window else 1
+    return (mixture.first_dense_layers, math.lcm(period, mixture.layer_step)) if mixture else (0, period)
 
 
 def whole(records: Sequence[Measurement], asked: Plan) -> Whole | None:
     """The step's newest run among some records, beside the kernels'; None where no step has a time."""
-    steps_of_ours = (one for one in records if one.subject.op == DecodeStep.op and not one.subject.is_peer)
-    timed = [one for one in steps_of_ours if one.statistics is not None]
+    ops = {program.op for program in _PROGRAMS}
+    ours = (one for one in records if one.subject.op in ops and not one.subject.is_peer)
+    timed = [one for one in ours if one.statistics is not None]
     if not timed:
         return None
     run = max(timed, key=lambda one: one.started_at).run.run_id
     steps = best(one for one in timed if one.run.run_id == run)
-    by_depth = {workload.model.layers: steps[workload] for workload in steps if isinstance(workload, DecodeStep)}
-    kernels = best(one for one in records if one.subject.op != DecodeStep.op)
+    by_depth = {workload.model.layers: steps[workload] for workload in steps if isinstance(workload, _PROGRAMS)}
+    kernels = best(one for one in records if one.subject.op not in ops)
     called = [need for need in asked.needs if need.count]
     missing = tuple(sorted({need.workload.op for need in called if need.workload not in kernels}))
     used = [kernels[need.workload] for need in called if need.workload in kernels]
     return Whole(
         _scaled(by_depth, asked.step.model.layers),
-        None if missing else _sum([(need.count, _span(kernels[need.workload])) for need in called]),
+        None if missing or not called else _sum([(need.count, _span(kernels[need.workload])) for need in called]),
         missing,
         tuple(sorted(by_depth)),
         all(one.run.run_id == run for one in used),

@@ -67,11 +67,17 @@ def decode_step(step: Step) -> tuple[Need, ...]:
     model, context = step.model, step.context
     if model.family == "encoder":
         raise UsageError(
-            f"model must be a decoder or an encoder-decoder; got {model.name}, an encoder, which has no decode step"
+            f"model must be a decoder or an encoder-decoder; got {model.name}, an encoder, which has no decode step: "
+            "kernel=step measures its forward pass"
         )
+    check_context(context)
+    return calls(step)
+
+
+def check_context(context: int) -> None:
+    """Raises UsageError unless a context is a whole number from 1."""
     if not isinstance(context, int) or isinstance(context, bool) or context < 1:
         raise UsageError(f"context must be a whole number from 1; got {context!r}")
-    return calls(step)
 
 
 def calls(step: Step) -> tuple[Need, ...]:

@@ -46,12 +46,17 @@ def draw(workload: Workload, seed: int) -> dict[str, Any]:
     return {name: drawing.drawn(tensor) for name, tensor in tensors.items()}
 
 
-def expected(workload: Workload, packed: Mapping[str, Any]) -> tuple[Any, ...]:
+def expected(workload: Workload, packed: Mapping[str, Any], outputs: tuple[Any, ...] | None = None) -> tuple[Any, ...]:
     """The float64 results for packed operands, piece by piece (`Workload.pieces`) and joined along `Workload.piece_axis`.
 
     A result of role `index` has one more axis: all the values that are right in its place, some of them repeated.
+
+    Args:
+        workload: the call.
+        packed: its operands.
+        outputs: an implementation's results, where it is these that are to be judged (`Workload.expected_beside`).
     """
-    return workload.expected(packed)
+    return workload.expected(packed) if outputs is None else workload.expected_beside(packed, outputs)
 
 
 def error(workload: Workload, outputs: Any, expected: tuple[Any, ...], *, partial: bool = False) -> float:

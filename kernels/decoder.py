@@ -6,8 +6,7 @@ implementation that the backend has.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,22 +16,19 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from . import check
+from . import check, dispatch
 from .formats import format_named
-from .op import Implementation, Tensor, Workload
-from .registry import supported
+from .op import Tensor
 from .step.checkpoint import Checkpoint
 from .step.workload import DecodeStep
-
-_KEPT_CALLS = 256
-"""Compiled calls that are kept: those of some contexts, for a growing cache asks for two more with each token."""
 
 
 class Decoder(nnx.Module):
     """One token after the other, each with the key-value cache of those before it.
 
     The cache is full: a step attends to `workload.context` tokens, the new one at `position` included, as a decode
-    step is measured. `generate` starts from an empty cache instead and lets it grow.
+    step is measured. Where scores depend on distances (ALiBi, T5) the last row of the cache counts as the newest token, so
+    that a position before it has a time but no meaning. `generate` starts from an empty cache instead and lets it grow.
     """
 
     def __init__(self, workload: DecodeStep, arrays: Mapping[str, Any]) -> None:
@@ -46,6 +42,7 @@ class Decoder(nnx.Module):
             raise ValueError(reason)
         self.workload = workload
         caches = workload.composition.caches()
+        # The keys and values of an encoder's tokens stand with the weights: a step does not write to them.
         self.weights = nnx.data({name: _held(nnx.Param, value) for name, value in arrays.items() if name not in caches})
         self.caches = nnx.data({name: _held(nnx.Cache, arrays[name]) for name in caches})
 
@@ -77,11 +74,16 @@ class Decoder(nnx.Module):
         Returns:
             The logits [vocab] and the next token.
         """
+        found = self.step(token, position, uniform)
+        return found["logits"], found["token"]
+
+    def step(self, token: Any, position: Any, uniform: Any = None) -> dict[str, Any]:
+        """The same step, with all results of the workload by name: each mixture's experts, too."""
         composition = self.workload.composition
-        found = composition.run(_compute, self.arrays(composition.arrays()), token, position, uniform)
+        found = composition.run(dispatch.compute, self.arrays(composition.arrays()), token, position, uniform)
         for name in self.caches:
             self.caches[name] = _held(nnx.Cache, found[name])
-        return found["logits"], found["token"]
+        return found
 
     def arrays(self, names: Iterable[str]) -> dict[str, Any]:
         """Packed weights and caches by name."""
@@ -100,13 +102,18 @@ def generate(decoder: Decoder, prompt: Iterable[int], count: int) -> list[int]:
         count: tokens wanted.
 
     Raises:
-        ValueError: if the prompt is empty, or the decoder draws its tokens.
+        ValueError: if the prompt is empty, the decoder draws its tokens, or they depend on an encoder's.
     """
     given = list(prompt)
     if not given:
         raise ValueError("prompt must hold at least one token; got none")
     if decoder.workload.sampling != "greedy":
         raise ValueError(f"sampling must be greedy to generate; got {decoder.workload.sampling}")
+    model = decoder.workload.model
+    if model.family != "decoder":
+        raise ValueError(
+            f"model must be a decoder to generate from a prompt; got {model.name}, which reads an encoder's tokens"
+        )
     names = [name for name in decoder.workload.composition.arrays() if name not in decoder.caches]
     weights, caches, tokens = decoder.arrays(names), {}, []
     for position in range(len(given) + count - 1):
@@ -123,28 +130,7 @@ def generate(decoder: Decoder, prompt: Iterable[int], count: int) -> list[int]:
 
 def refusal(workload: DecodeStep, backend: str) -> str | None:
     """Why a backend cannot compute a step, or None: the first call that no implementation takes."""
-    for need in workload.composition.needs.values():
-        offered = list(supported(need.workload, backend))
-        if not any(reason is None for _, reason in offered):
-            reasons = "; ".join(f"{one.name}: {reason}" for one, reason in offered) or f"none is for {backend}"
-            return f"nothing computes its {need.role}, {need.workload.label} ({reasons})"
-    return None
-
-
-@functools.lru_cache(_KEPT_CALLS)
-def _best(call: Workload, backend: str) -> Implementation:
-    return next(one for one, reason in supported(call, backend) if reason is None)
-
-
-@functools.lru_cache(_KEPT_CALLS)
-def _compiled(call: Workload, backend: str) -> Callable[..., Any]:
-    # Equal calls of a step's layers are traced once, and outside a program they are compiled once.
-    return jax.jit(functools.partial(_best(call, backend).function, call))
-
-
-def _compute(call: Workload, **operands: Any) -> tuple[Any, ...]:
-    results = _compiled(call, jax.default_backend())(**operands)
-    return results if isinstance(results, tuple) else (results,)
+    return dispatch.refusal({role: need.workload for role, need in workload.composition.needs.items()}, backend)
 
 
 def _grown(cache: Any, tensor: Tensor) -> Any:

@@ -127,7 +127,7 @@ class Model:
         """Layers whose feed-forward is a mixture."""
         if self.mixture is None:
             return 0
-        return (self.layers - self.mixture.first_dense_layers) // self.mixture.layer_step
+        return max(0, self.layers - self.mixture.first_dense_layers) // self.mixture.layer_step
 
     @property
     def windowed_layers(self) -> int:

@@ -157,6 +157,10 @@ class Workload(ABC):
         """The part of the call that the busiest of several tensor-parallel chips does; 1 where each does all of it."""
         return 1.0
 
+    def expected_beside(self, packed: Mapping[str, Any], outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The same, following an implementation's outputs wherever several choices are right and what comes after differs."""
+        return self.expected(packed)
+
     def cost(self) -> Cost:
         """FLOPs, and bytes per tensor. Ops that touch only part of an operand override `touched`."""
         operands = self.operands()

@@ -50,7 +50,7 @@ def _proven(
         # An implementation may fail in any way its compiler can; the others must still be measured.
         return Result(workload, one.name, "failed", _words(error))
     xla = xla_cost(compiled.program, workload, machine.backend)
-    wrong = check.error(workload, computed, check.expected(workload, packed))
+    wrong = check.error(workload, computed, check.expected(workload, packed, computed))
     if not wrong <= workload.tolerance():
         return Result(workload, one.name, "wrong", _too_far(wrong, workload.tolerance()), wrong, compiled, xla)
     try:

@@ -26,5 +26,6 @@ def summary(records: Sequence[Measurement], asked: Plan) -> list[Table]:
         *([compared] if compared else []),
         cost_table(records),
         *([whole_table(found, asked)] if found else []),
-        throughput_table(records, asked),
+        # An encoder makes no tokens.
+        *([throughput_table(records, asked)] if asked.needs else []),
     ]

@@ -17,11 +17,17 @@ _REMAINDER = (
 
 def whole_table(found: Whole, asked: Plan) -> Table:
     """Three lines, and in words how deep the copy was that was measured and what the remainder is."""
-    model = asked.step.model
+    model, where = asked.step.model, f"at context {asked.step.context}: {asked.step.formats.weight} weights"
+    if model.family == "encoder":
+        return Table(
+            f"Forward pass of {model.name} {where}",
+            _COLUMNS,
+            [_row("forward pass", found.step, found.step)],
+            _notes(found, model.layers),
+        )
     parts = {"whole step": found.step, "sum of kernels": found.kernels, "remainder": found.remainder}
     rows = [_row(name, part, found.step) for name, part in parts.items()]
-    title = f"Whole step of {model.name} at context {asked.step.context}: {asked.step.formats.weight} weights"
-    return Table(title, _COLUMNS, rows, _notes(found, model.layers))
+    return Table(f"Whole step of {model.name} {where}", _COLUMNS, rows, _notes(found, model.layers))
 
 
 def _row(name: str, part: Span | None, step: Span | None) -> list[str]:

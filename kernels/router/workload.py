@@ -61,14 +61,33 @@ class Router(Workload):
         return (4 + self.selection_bias) * self.experts + (2 * self.renormalised + (self.scale != 1)) * self.top_k
 
     def reference(self, *, logits: Any, bias: Any = 0.0) -> tuple[Any, ...]:
-        """Every expert that is right in its place: where float32 may see a tie, any of the tied."""
+        """Every expert that is right in its place: the best one, then where float32 may see a tie, any of the tied."""
         scores = SCORES[self.scores](logits)
         selection = scores + bias
         selection = np.where(kept(selection, self.groups, self.top_groups, self.best_of_group), selection, -np.inf)
         chosen = ranked(selection, self.top_k)
         is_tied = np.abs(selection[chosen, None] - selection) <= _TIE * (np.abs(scores) + np.abs(bias))
         weights = scores[chosen] / (scores[chosen].sum() if self.renormalised else 1)
-        return np.where(is_tied, np.arange(self.experts), chosen[:, None]), self.scale * weights
+        tied = np.where(is_tied, np.arange(self.experts), chosen[:, None])
+        return np.concatenate([chosen[:, None], tied], axis=1), self.scale * weights
+
+    def follow(self, chosen: Any, slack: float, *, logits: Any, bias: Any = 0.0) -> tuple[Any, Any] | None:
+        """The result with these experts, if they could be chosen from logits that are off by `slack` at most; else None.
+
+        Args:
+            chosen: `top_k` experts.
+            slack: largest error of a logit.
+            logits, bias: as in `reference`.
+        """
+        scores = SCORES[self.scores](logits)
+        is_chosen = np.isin(np.arange(self.experts), chosen)
+        # Neither score's slope exceeds the score.
+        selection = scores + bias + np.where(is_chosen, slack, -slack) * scores
+        selection = np.where(kept(selection, self.groups, self.top_groups, self.best_of_group), selection, -np.inf)
+        if not np.array_equal(np.sort(ranked(selection, self.top_k)), np.sort(chosen)):
+            return None
+        weights = scores[chosen] / (scores[chosen].sum() if self.renormalised else 1)
+        return chosen, self.scale * weights
 
     @classmethod
     def needed_by(cls, step: Step) -> Iterable[Need]:

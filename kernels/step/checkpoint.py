@@ -115,7 +115,7 @@ def differences(folder: Path) -> list[str]:
 
 
 def _weights(workload: DecodeStep) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in workload.composition.arrays().items() if tensor.role == "weight"}
+    return {name: tensor for name, tensor in workload.composition.arrays().items() if tensor.role != "kv"}
 
 
 def _sources(name: str) -> tuple[str, ...]:

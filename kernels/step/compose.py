@@ -9,24 +9,45 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..model import Model, Step
+from ..model import Latent, Model, Step
 from ..op import Need, Tensor, Workload
 from ..registry import op_named, op_names
+from .block import Block
 
 Run = Callable[..., tuple[Any, ...]]
 """Called as `run(call, **operands)`; returns the results in order."""
 
 
+_ATTENTION = (
+    "qkv",
+    "query",
+    "query_down",
+    "query_latent_norm",
+    "query_up",
+    "kv_down",
+    "kv_latent_norm",
+    "qk_norm",
+    "rope",
+)
+_CROSS_ATTENTION = ("cross_norm", "cross_query", "attention_cross", "cross_out")
+_DENSE = ("ffn_gate_up", "ffn_up", "activation", "ffn_down")
+_MIXTURE = ("router", "routing", *(f"{which}_{role}" for which in ("expert", "shared_expert") for role in _DENSE))
+_LEARNED = ("sinks", "slopes", "table")
+"""Operands of attention that are learned, though a call counts so few numbers as hot."""
+_OF_ALL_LAYERS = ("slopes", "table")
+"""ALiBi's slopes depend on the head alone (arXiv:2108.12409), and T5's layers share one table (arXiv:1910.10683)."""
+
+
 def missing_part(model: Model) -> str | None:
-    """What a model has that no whole step is composed of yet, or None."""
+    """What a model has that no whole step is composed of, or None."""
+    is_latent, is_biased = model.latent is not None, model.position in ("alibi", "relative")
     parts = {
-        f"the {model.family} stack": model.family != "decoder",
-        "mixture-of-experts layers": model.mixture is not None,
-        "latent attention": model.latent is not None,
-        "attention sinks": model.attention_sinks,
-        "an attention softcap": model.attention_softcap > 0,
-        "a logit softcap": model.logit_softcap > 0,
-        f"{model.position} positions": model.position in ("alibi", "relative"),
+        f"the {model.family} stack": model.family == "encoder",
+        f"{model.position} positions in a sliding window, whose cache is a ring without distances": is_biased
+        and model.window is not None,
+        "biases of queries, keys and values in latent attention": is_latent and model.qkv_bias,
+        "norms of queries and keys in latent attention": is_latent and model.qk_norm,
+        "cross-attention in parallel blocks": model.family == "encoder-decoder" and model.parallel_block,
     }
     return next((part for part, is_there in parts.items() if is_there), None)
 
@@ -36,8 +57,10 @@ class Composition:
     """The calls of a step by role, and the arrays that stay between steps: weights and caches, by name.
 
     Names are `embedding.table`, `layers.3.qkv.weight`, `layers.3.keys`, `final_norm.scale`. A tied LM head has no
-    weight of its own. Two belong to no call, but stand between two: `layers.3.qkv.bias`, and `layers.3.qk_norm.key_ratio`,
-    the keys' norm weights over the queries', which one call norms together.
+    weight of its own. What the encoder left for cross-attention is `layers.3.cross_keys`; it is read and never written.
+    What attention adds to scores by distance is the same in all layers: `attention.slopes`, `attention.table`. Two belong
+    to no call, but stand between two: `layers.3.qkv.bias`, and `layers.3.qk_norm.key_ratio`, the keys' norm weights over
+    the queries', which one call norms together. A softcap of the logits is computed between two calls as well.
     """
 
     step: Step
@@ -58,16 +81,29 @@ class Composition:
         window = self.step.model.window
         return window is not None and layer % (window.local + window.full) < window.local
 
+    def is_mixture(self, layer: int) -> bool:
+        """Whether a layer's feed-forward is a mixture of experts."""
+        mixture = self.step.model.mixture
+        if mixture is None or layer < mixture.first_dense_layers:
+            return False
+        return (layer - mixture.first_dense_layers) % mixture.layer_step == mixture.layer_step - 1
+
+    @property
+    def latent(self) -> Latent:
+        """The widths of latent attention, of a model that has it."""
+        if self.step.model.latent is None:
+            raise ValueError(f"{self.step.model.name} has no latent attention")
+        return self.step.model.latent
+
     def places(self) -> Iterator[tuple[str, int | None]]:
         """Role and layer of every call of one token, in order."""
-        model = self.step.model
-        up = "ffn_gate_up" if model.gated else "ffn_up"
         yield from self._there(None, "embedding", "position")
-        for layer in range(model.layers):
+        for layer in range(self.step.model.layers):
             window = "_window" if self.is_windowed(layer) else ""
-            yield from self._there(layer, "attention_norm" if layer else "first_norm", "qkv", "qk_norm", "rope")
-            yield from self._there(layer, f"cache_update{window}", f"attention{window}", "attention_out")
-            yield from self._there(layer, "attention_post_norm", "ffn_norm", up, "activation", "ffn_down", "ffn_post_norm")
+            yield from self._there(layer, "attention_norm" if layer else "first_norm", *_ATTENTION, f"cache_update{window}")
+            yield from self._there(layer, "key_up", f"attention{window}", "value_up", "attention_out", "attention_post_norm")
+            yield from self._there(layer, *_CROSS_ATTENTION)
+            yield from self._there(layer, "ffn_norm", *(_MIXTURE if self.is_mixture(layer) else _DENSE), "ffn_post_norm")
         yield from self._there(None, "final_norm", "lm_head", "sampling")
 
     def left_out(self) -> str | None:
@@ -79,10 +115,13 @@ class Composition:
         """The operands of a call that stay between steps, with the names of their arrays."""
         if role == "lm_head" and self.shares_table():
             return {"weight": "embedding.table"}
-        start = "" if layer is None else f"layers.{layer}."
+        start, cross = "" if layer is None else f"layers.{layer}.", "cross_" if role == "attention_cross" else ""
         roles = {name: tensor.role for name, tensor in self.call(role).operands().items()}
         weights = {name: f"{start}{role}.{name}" for name, kind in roles.items() if kind == "weight"}
-        return weights | {name: f"{start}{name}" for name, kind in roles.items() if kind == "kv"}
+        if self.call(role).op == "attention":
+            of_layer = {name: f"{start}{role}.{name}" for name in _LEARNED if name in roles}
+            weights = of_layer | {name: f"attention.{name}" for name in _OF_ALL_LAYERS if name in roles}
+        return weights | {name: f"{start}{cross}{name}" for name, kind in roles.items() if kind == "kv"}
 
     def arrays(self) -> dict[str, Tensor]:
         """Weights and caches. A windowed layer caches no more than its window, as a ring."""
@@ -97,7 +136,14 @@ class Composition:
         """The arrays that a step writes to, in the order of their names: JAX pairs donated arguments, which it sorts, with
         results of the same shape one by one, and copies every cache that is handed on to another's buffer.
         """
-        return {name: tensor for name, tensor in sorted(self.arrays().items()) if tensor.role == "kv"}
+        updates = ((role, layer) for role, layer in self.places() if self.call(role).op == "cache")
+        written = {array for role, layer in updates for array in self.kept(role, layer).values()}
+        return {name: tensor for name, tensor in sorted(self.arrays().items()) if name in written}
+
+    def choices(self) -> dict[str, Tensor]:
+        """The experts that each mixture of a step chooses."""
+        layers = [layer for layer in range(self.step.model.layers) if self.is_mixture(layer)]
+        return {f"layers.{layer}.chosen": self.call("routing").results()["chosen"] for layer in layers}
 
     def shares_table(self) -> bool:
         """Whether the LM head reads the embedding table."""
@@ -115,34 +161,40 @@ class Composition:
             uniform: decides the draw, unless sampling is greedy.
 
         Returns:
-            The caches by name, then `logits` and the next `token`.
+            The caches by name, then each mixture's `chosen` experts, then `logits` and the next `token`.
         """
-        model, caches = self.step.model, {}
-        outside = _Block(self, run, arrays, None)
+        model, caches, chosen = self.step.model, {}, {}
+        outside = Block(self, run, arrays, None)
         (stream,) = outside.run("embedding", index=token)
         if model.position == "learned":
             (stream,) = outside.run("position", index=position, x=stream)
         stream, added = stream.reshape(1, -1), None
         for layer in range(model.layers):
-            one = _Block(self, run, arrays, layer)
+            one = Block(self, run, arrays, layer)
             if added is None:
                 (y,) = one.run("first_norm", x=stream)
             else:
                 y, stream = one.run("attention_norm", x=added, residual=stream)
             attended, new = one.attention(y, position)
             caches |= new
-            if not model.parallel_block:
-                y, stream = one.run("ffn_norm", x=attended, residual=stream)
-                added = one.feed_forward(y)
+            if model.family == "encoder-decoder":
+                y, stream = one.run("cross_norm", x=attended, residual=stream)
+                attended = one.cross_attention(y)
+            if model.parallel_block:
+                (y,) = one.run("ffn_norm", x=stream) if model.parallel_norms > 1 else (y,)
+                added, new = one.feed_forward(y)
+                added = attended + added
             else:
-                if model.parallel_norms > 1:
-                    (y,) = one.run("ffn_norm", x=stream)
-                added = attended + one.feed_forward(y)
+                y, stream = one.run("ffn_norm", x=attended, residual=stream)
+                added, new = one.feed_forward(y)
+            chosen |= new
         y, _ = outside.run("final_norm", x=added, residual=stream)
-        (logits,) = outside.run("lm_head", x=y.reshape(-1))
+        (logits,) = outside.run("lm_head", x=y)
+        if model.logit_softcap:
+            logits = model.logit_softcap * logits.__array_namespace__().tanh(logits / model.logit_softcap)
         draw = {} if self.step.sampling == "greedy" else {"uniform": uniform}
         (token,) = outside.run("sampling", logits=logits, **draw)
-        return dict(sorted(caches.items())) | {"logits": logits, "token": token}
+        return dict(sorted(caches.items())) | chosen | {"logits": logits, "token": token}
 
     def _there(self, layer: int | None, *roles: str) -> Iterator[tuple[str, int | None]]:
         return ((role, layer) for role in roles if role in self.needs)
@@ -157,56 +209,3 @@ class Composition:
                 # In float32: the ratio of two rounded numbers is not rounded once more.
                 found[f"layers.{layer}.qk_norm.key_ratio"] = Tensor((model.head_dim,), "f32", "weight")
         return found
-
-
-@dataclass(frozen=True)
-class _Block:
-    """One transformer block of a composition, or with no layer what stands before and after all blocks."""
-
-    whole: Composition
-    compute: Run
-    arrays: Mapping[str, Any]
-    layer: int | None
-
-    def run(self, role: str, **operands: Any) -> tuple[Any, ...]:
-        """A call, with its weights and caches."""
-        kept = {name: self.arrays[array] for name, array in self.whole.kept(role, self.layer).items()}
-        return self.compute(self.whole.call(role), **kept | operands)
-
-    def attention(self, x: Any, position: Any) -> tuple[Any, dict[str, Any]]:
-        """What attention adds to the stream, and the layer's caches with the new token."""
-        model = self.whole.step.model
-        (y,) = self.run("qkv", x=x.reshape(-1))
-        if model.qkv_bias:
-            y = y + self.arrays[f"layers.{self.layer}.qkv.bias"].astype(y.dtype)
-        heads = y.reshape(-1, model.head_dim)
-        turned, new_values = heads[: -model.kv_heads], heads[-model.kv_heads :]
-        if model.qk_norm:
-            (turned,) = self.run("qk_norm", x=turned)
-            ratio = self.arrays[f"layers.{self.layer}.qk_norm.key_ratio"].astype(turned.dtype)
-            turned = turned.__array_namespace__().concat([turned[: model.heads], turned[model.heads :] * ratio])
-        if model.position == "rope":
-            (turned,) = self.run("rope", x=turned, position=position)
-        query, new_keys = turned[: model.heads], turned[model.heads :]
-        window = "_window" if self.layer is not None and self.whole.is_windowed(self.layer) else ""
-        cache = f"cache_update{window}"
-        rows = self.whole.call(cache).results()["keys"].shape[1]
-        keys, values = self.run(
-            cache, new_keys=new_keys, new_values=new_values, position=position % rows if window else position
-        )
-        (out,) = self.run(f"attention{window}", query=query, keys=keys, values=values)
-        (added,) = self.run("attention_out", x=out.reshape(-1))
-        names = self.whole.kept(cache, self.layer)
-        return self._post_normed("attention_post_norm", added), {names["keys"]: keys, names["values"]: values}
-
-    def feed_forward(self, x: Any) -> Any:
-        """What the feed-forward adds to the stream."""
-        up = "ffn_gate_up" if self.whole.step.model.gated else "ffn_up"
-        (wide,) = self.run(up, x=x.reshape(-1))
-        (active,) = self.run("activation", x=wide)
-        (added,) = self.run("ffn_down", x=active)
-        return self._post_normed("ffn_post_norm", added)
-
-    def _post_normed(self, role: str, added: Any) -> Any:
-        row = added.reshape(1, -1)
-        return self.run(role, x=row)[0] if self.whole.step.model.post_norm else row

@@ -18,6 +18,5 @@ def _refuses(workload: DecodeStep) -> str | None:
 @implementation(refuses=_refuses)
 def unrolled(workload: DecodeStep, *, token: Any, position: Any, uniform: Any = None, **arrays: Any) -> tuple[Any, ...]:
     """Layer after layer: a loop over stacked weights would hand each kernel a copy of its layer's slice."""
-    decoder = Decoder(workload, arrays)
-    logits, following = decoder(token, position, uniform)
-    return (*decoder.arrays(workload.composition.caches()).values(), logits, following)
+    found = Decoder(workload, arrays).step(token, position, uniform)
+    return tuple(found[name] for name in workload.results())

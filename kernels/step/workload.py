@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -23,7 +23,7 @@ class DecodeStep(Workload):
     """One decode step of `model` at `context`. Its calls, shapes and formats are those that the ops list for the step.
 
     Raises:
-        ValueError: if the model has a part that no step is composed of yet.
+        ValueError: if the model has a part that no step is composed of.
     """
 
     op: ClassVar[str] = "step"
@@ -37,8 +37,7 @@ class DecodeStep(Workload):
 
     def __post_init__(self) -> None:
         if isinstance(self.model, Mapping):
-            facts = {name: _NESTED[name](**value) if name in _NESTED else value for name, value in self.model.items()}
-            object.__setattr__(self, "model", Model(**facts))
+            object.__setattr__(self, "model", model_from_axes(self.model))
         part = missing_part(self.model) or self.composition.left_out()
         if part is not None:
             raise ValueError(f"model must be one that a whole step is composed for; got {self.model.name}, which has {part}")
@@ -78,23 +77,21 @@ class DecodeStep(Workload):
         return f"step {self.model.name} {self.model.layers} layers {self.weight_format}"
 
     def axes(self) -> dict[str, Any]:
-        """Of the model, only what is not a default: a field that `Model` gains later changes no older record."""
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        defaults = {field.name: field.default for field in dataclasses.fields(Model)}
-        facts = {name: getattr(self.model, name) for name, default in defaults.items() if getattr(self.model, name) != default}
-        nested = {name: dataclasses.asdict(facts[name]) for name in _NESTED if name in facts}
-        return own | {"model": facts | nested}
+        return own | {"model": model_axes(self.model)}
 
     def operands(self) -> dict[str, Tensor]:
         token = {"token": Tensor((), "i32", "index", below=self.model.vocab)}
-        position = {"position": Tensor((), "i32", "index", below=self.context)}
+        # A position is learned, or has been cached.
+        places = min(self.context, self.model.max_context) if self.model.position == "learned" else self.context
+        position = {"position": Tensor((), "i32", "index", below=places)}
         uniform = {} if self.sampling == "greedy" else {"uniform": Tensor((), "f32", "activation", below=1)}
         return self.composition.arrays() | token | position | uniform
 
     def results(self) -> dict[str, Tensor]:
         logits = self.composition.call("sampling").operands()["logits"]
         token = self.composition.call("sampling").results()["token"]
-        return self.composition.caches() | {"logits": logits, "token": token}
+        return self.composition.caches() | self.composition.choices() | {"logits": logits, "token": token}
 
     def flops(self) -> float:
         return sum(need.count * need.workload.flops() for need in self._needs)
@@ -118,14 +115,22 @@ class DecodeStep(Workload):
         calls = [(need.count, need.workload) for need in self._needs if need.workload.op != "cache"]
         near = [(n, replace(one, max_context=self.context) if one.op == "rope" else one) for n, one in calls]
         total = math.sqrt(sum(count * one.tolerance() ** 2 for count, one in near))
+        # Scores that are not scaled down to order 1 (T5) carry errors of queries and keys into exponentials that much larger.
+        total *= max(1.0, math.sqrt(self.model.head_dim / (self.model.scale_dim or self.model.head_dim)))
+        # A mixture hands its input's errors on twice: by its experts, and by the weights that its router gives them.
+        total *= 2 if self.model.mixture else 1
         return max(total, format_named(self.kv_format).epsilon)
 
     def reference(self, *_: Any, **operands: Any) -> tuple[Any, ...]:
         return self.expected(operands)
 
     def expected(self, packed: Mapping[str, Any]) -> tuple[Any, ...]:
-        inputs = {name: packed[name] for name in ("token", "position", "uniform") if name in packed}
-        return tuple(decode(self.composition, packed, self.tolerance(), **inputs).values())
+        return self._decoded(packed, ())
+
+    def expected_beside(self, packed: Mapping[str, Any], outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """With the experts that were chosen, where the logits of a router are nearer to each other than the tolerance."""
+        found = dict(zip(self.results(), outputs, strict=True))
+        return self._decoded(packed, [found[name] for name in self.composition.choices()])
 
     @classmethod
     def needed_by(cls, step: Step) -> Iterable[Need]:
@@ -137,9 +142,25 @@ class DecodeStep(Workload):
             for context, kv in ((1, "f32"), (40, "bf16")):
                 yield cls(model=model, context=context, weight_format=kv, kv_format=kv)
 
+    def _decoded(self, packed: Mapping[str, Any], chosen: Sequence[Any]) -> tuple[Any, ...]:
+        inputs = {name: packed[name] for name in ("token", "position", "uniform") if name in packed}
+        return tuple(decode(self.composition, packed, self.tolerance(), chosen, **inputs).values())
+
     @property
     def _needs(self) -> tuple[Need, ...]:
         return tuple(self.composition.needs.values())
+
+
+def model_axes(model: Model) -> dict[str, Any]:
+    """A model as plain values: only what is not a default, so that a field which `Model` gains changes no older record."""
+    defaults = {field.name: field.default for field in dataclasses.fields(Model)}
+    facts = {name: getattr(model, name) for name, default in defaults.items() if getattr(model, name) != default}
+    return facts | {name: dataclasses.asdict(facts[name]) for name in _NESTED if name in facts}
+
+
+def model_from_axes(axes: Mapping[str, Any]) -> Model:
+    """The model that `model_axes` described."""
+    return Model(**{name: _NESTED[name](**value) if name in _NESTED else value for name, value in axes.items()})
 
 
 def _small_models() -> Iterable[Model]:

@@ -17,7 +17,7 @@ from roofcast.harness.report.table import show
 from roofcast.harness.report.whole import whole_table
 from roofcast.harness.whole import Span, depths, whole
 from roofcast.harness.workloads import decode_step, kv_bytes, weight_bytes
-from roofcast.kernels.model import Step
+from roofcast.kernels.model import Step, Window
 from roofcast.kernels.op import Need
 from roofcast.kernels.step import DecodeStep
 
@@ -83,6 +83,17 @@ def test_depths_are_whole_periods_of_the_window() -> None:
     few, many = depths(asked(Step(model_named("gemma-3-27b"), 2048)), 40e9)
     assert few % 6 == many % 6 == 0
     assert 0 < few < many < 62
+
+
+@pytest.mark.parametrize(
+    ("name", "bottom", "period"), [("deepseek-v3-671b", 3, 1), ("llama-4-maverick", 0, 4), ("gpt-oss-120b", 0, 2)]
+)
+def test_depths_are_whole_periods_above_the_dense_layers_at_the_bottom(name: str, bottom: int, period: int) -> None:
+    step = Step(model_named(name), 2048)
+    assert depths(asked(step), 0) == (bottom + period, bottom + 2 * period)
+    few, many = depths(asked(step), 400e9)
+    assert bottom < few < many < step.model.layers
+    assert (few - bottom) % period == (many - bottom) % period == 0
 
 
 def test_the_remainder_is_the_step_without_its_kernels(timed) -> None:
@@ -152,8 +163,10 @@ def test_without_a_timed_step_there_is_no_table(timed) -> None:
 
 
 def test_a_step_that_cannot_be_composed_is_refused() -> None:
-    step = Step(model_named("mixtral-8x7b"), 2048)
-    with pytest.raises(UsageError, match="model must be one that a whole step is composed for; got mixtral-8x7b"):
+    step = Step(replace(model_named("bloom-176b"), window=Window(size=128)), 2048)
+    with pytest.raises(
+        UsageError, match="model must be one that a whole step is composed for; got bloom-176b, which has alibi"
+    ):
         depths(asked(step), 1e12)
 
 

@@ -107,22 +107,6 @@ def test_axes_say_no_more_of_a_model_than_it_has() -> None:
     assert workload_from("step", axes) == whole
 
 
-@pytest.mark.parametrize(
-    ("name", "part"),
-    [
-        ("mixtral-8x7b", "mixture-of-experts layers"),
-        ("deepseek-v3-671b", "mixture-of-experts layers"),
-        ("t5-small", "the encoder-decoder stack"),
-        ("bert-base", "the encoder stack"),
-        ("bloom-176b", "alibi positions"),
-        ("gemma-2-2b", "an attention softcap"),
-    ],
-)
-def test_a_model_that_cannot_be_composed_is_refused_by_its_part(name: str, part: str) -> None:
-    with pytest.raises(ValueError, match=f"model must be one that a whole step is composed for; got {name}, which has {part}"):
-        DecodeStep.of(Step(model_named(name), 10))
-
-
 def test_a_call_that_has_no_place_in_the_step_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     step = small("llama-3.2-1b", 1)
     extra = Need("twist", Rope(heads=1, head_dim=2, max_context=8), 1)
