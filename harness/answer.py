@@ -106,7 +106,7 @@ class Answer:
     how: str = ""
     needed_gb: float = 0.0
     capacity_gb: float = 0.0
-    tokens_per_s: Range = Range()
+    tokens_per_s: Range = field(default_factory=Range)
     ttft_ms: Range | None = None
     ceiling_tokens_per_s: float = 0.0
     bound: str = ""
@@ -252,8 +252,8 @@ def _notes(ask: Ask, placement: Placement) -> tuple[str, ...]:
     notes = [_evidence_note(run)]
     if placement.streamed_bytes:
         notes.append(
-            f"does not fit {run.chips} x {placement.capacity_gb:g} GB: {placement.streamed_bytes / 1e9:,.1f} GB of weights stream in "
-            f"for every token over {placement.link_gbs:g} GB/s, which allows {1e6 / placement.link_floor_us:.3g} tok/s at most"
+            f"does not fit {run.chips} x {placement.capacity_gb:g} GB: {placement.streamed_bytes / 1e9:,.1f} GB of weights "
+            f"stream in for every token over {placement.link_gbs:g} GB/s: {1e6 / placement.link_floor_us:.3g} tok/s at most"
         )
     elif run.chips > 1 and (other := streamed(situation(ask), 0.0)) is not None and device.kind == "wafer":
         notes.append(
@@ -265,7 +265,9 @@ def _notes(ask: Ask, placement: Placement) -> tuple[str, ...]:
     if run.engine.service:
         notes.append("the vendor's published speeds disclose neither batch nor placement; the interval allows for that")
     if _has_peak(device):
-        notes.append("first token: the prompt's arithmetic at the dense f16 peak over an efficiency fitted to published GPU figures")
+        notes.append(
+            "first token: the prompt's arithmetic at the dense f16 peak over an efficiency fitted to published GPU figures"
+        )
     else:
         notes.append("no arithmetic peak is known of it, so no time to the first token is given")
     main = f"memories.{device.weights_in}"

@@ -88,5 +88,3 @@ def _source(model: DictConfig) -> str:
     confidence = str(model.get("confidence", ""))
     source = str(model.get("source", "") or "a configuration of your own")
     return f"{source} ({confidence})" if confidence and confidence != "found" else source
-
-

@@ -92,7 +92,8 @@ def streamed(alone: Situation, activations_gb: float, chips: int = 1) -> Placeme
         return None
     room_gb = 0.0 if alone.device.kind == "wafer" else capacity_gb * chips - kept_gb
     missing = max(0.0, 1 - room_gb / alone.resident_gb)
-    way = next((way for way in _ways(alone, "auto") if _can(alone, chips, way)), "pipeline")
+    usual: list[How] = [way for way in _ways(alone, "auto") if _can(alone, chips, way)]
+    way: How = usual[0] if usual else "pipeline"
     run = _on(alone, chips, way)
     return Placement(
         run,
@@ -116,10 +117,11 @@ def memory_gb(run: Situation, activations_gb: float) -> float:
 
 def _forced(alone: Situation, activations_gb: float, devices: int, parallel: Parallel, capacity_gb: float) -> Placement:
     model = alone.model
-    ways = [way for way in _ways(alone, parallel) if _can(alone, devices, way)]
+    ways: list[How] = [way for way in _ways(alone, parallel) if _can(alone, devices, way)]
     if not ways:
         raise UsageError(
-            f"devices must divide the {model.heads} heads of {model.name} or be at most its {model.layers} layers; got {devices}"
+            f"devices must divide the {model.heads} heads of {model.name} or be at most its {model.layers} layers; "
+            f"got {devices}"
         )
     for way in ways:
         if found := _resident(alone, activations_gb, devices, way, capacity_gb):
