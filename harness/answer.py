@@ -260,6 +260,9 @@ def _notes(ask: Ask, placement: Placement) -> tuple[str, ...]:
             f"on one, weights would stream in for every token over {other.link_gbs:g} GB/s: "
             f"{1e6 / other.link_floor_us:.3g} tok/s at most"
         )
+    most = max((one.chips for one in evidence().runs if one.device.kind == device.kind), default=0)
+    if run.chips > max(most, 1):
+        notes.append(f"{run.chips} devices are more than the {most} of any published run on a machine of this kind")
     if ask.context > ask.model.max_context:
         notes.append(f"context {ask.context} is beyond the {ask.model.max_context} that {ask.model.name} was made for")
     if run.engine.service:

@@ -66,13 +66,12 @@ def place(alone: Situation, activations_gb: float, devices: int | None = None, p
         raise UsageError(f"device must have a memory of known size; that of {name} is not known")
     if parallel == "tp" and alone.device.kind == "wafer" and devices != 1:
         raise UsageError(f"parallel must be pp or auto on {name}, for no tensor parallelism over wafers is published; got 'tp'")
+    if devices is not None and devices > 1 and _is_alone(alone):
+        raise UsageError(f"devices must be 1 on {name}, for no link between several of it is known; got {devices}")
     if devices is not None:
         return _forced(alone, activations_gb, devices, parallel, capacity_gb)
-    least = max(1, math.floor(alone.resident_gb / capacity_gb))
-    for way in _ways(alone, parallel):
-        for chips in range(least, _most(alone, way) + 1):
-            if _can(alone, chips, way) and (found := _resident(alone, activations_gb, chips, way, capacity_gb)):
-                return found
+    if found := _fewest(alone, activations_gb, parallel, capacity_gb):
+        return found
     needed_gb = alone.resident_gb + alone.kv_gb + activations_gb
     raise UsageError(
         f"model must fit the memory of some number of devices; {model.name} needs {needed_gb:,.0f} GB "
@@ -119,24 +118,35 @@ def _forced(alone: Situation, activations_gb: float, devices: int, parallel: Par
     model = alone.model
     ways: list[How] = [way for way in _ways(alone, parallel) if _can(alone, devices, way)]
     if not ways:
-        raise UsageError(
-            f"devices must divide the {model.heads} heads of {model.name} or be at most its {model.layers} layers; "
-            f"got {devices}"
-        )
+        heads, layers = f"divide the {model.heads} heads", f"be at most the {model.layers} layers"
+        what = {"tp": heads, "pp": layers}.get(parallel, layers)
+        raise UsageError(f"devices must {what} of {model.name}; got {devices}")
     for way in ways:
         if found := _resident(alone, activations_gb, devices, way, capacity_gb):
             return found
     if found := streamed(alone, activations_gb, devices):
         return found
     needed_gb = memory_gb(_on(alone, devices, ways[0]), activations_gb)
-    try:
-        least = f"it needs {place(alone, activations_gb, parallel=parallel).run.chips}"
-    except UsageError:
-        least = "no number of them holds it"
+    found = _fewest(alone, activations_gb, parallel, capacity_gb)
+    least = f"it needs {found.run.chips}" if found else "no number of them holds it"
     raise UsageError(
         f"devices must be enough to hold {model.name}, which takes {needed_gb:,.1f} GB of the {capacity_gb:g} GB of each "
         f"{alone.device.name}; got {devices}, {least}"
     )
+
+
+def _fewest(alone: Situation, activations_gb: float, parallel: Parallel, capacity_gb: float) -> Placement | None:
+    least = max(1, math.floor(alone.resident_gb / capacity_gb))
+    for way in _ways(alone, parallel):
+        for chips in range(least, _most(alone, way) + 1):
+            if _can(alone, chips, way) and (found := _resident(alone, activations_gb, chips, way, capacity_gb)):
+                return found
+    return None
+
+
+def _is_alone(run: Situation) -> bool:
+    """Whether nothing is known to join several of the machine."""
+    return run.device.kind in ("cpu", "soc") and run.device.link_gbs is None
 
 
 def _resident(alone: Situation, activations_gb: float, chips: int, way: How, capacity_gb: float) -> Placement | None:
@@ -155,6 +165,8 @@ def _ways(alone: Situation, parallel: Parallel) -> tuple[How, ...]:
 
 
 def _most(alone: Situation, way: How) -> int:
+    if _is_alone(alone):
+        return 1
     return {"tensor parallel": alone.model.heads, "pipeline": alone.model.layers}.get(way, _MOST_CHIPS)
 
 
