@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from .. import conf
+from . import claiming
 from .catalogue import read_yaml
 from .claiming import chips, cost, named, size, speed
 from .claiming.finding import Finding
@@ -68,7 +68,7 @@ def run(config: DictConfig) -> int:
 
 def claims() -> tuple[str, list[Claim]]:
     """The article, and each of its claims with what became of it."""
-    given = read_yaml(files(conf) / "evidence" / "claims.yaml")
+    given = read_yaml(files(claiming) / "article.yaml")
     return given["source"], [
         Claim(one["id"], one["claim"], one["stated"], _CHECKS[one["check"]](one["given"])) for one in given["claims"]
     ]

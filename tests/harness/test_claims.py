@@ -8,8 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from roofcast import conf
-from roofcast.harness import cli
+from roofcast.harness import claiming, cli
 from roofcast.harness.catalogue import read_yaml
 from roofcast.harness.claims import claims
 
@@ -109,7 +108,7 @@ def test_capacity_streaming_and_larger_models(found):
 
 
 def test_nothing_is_typed_in_but_the_claims_own_words():
-    given = read_yaml(files(conf) / "evidence" / "claims.yaml")
+    given = read_yaml(files(claiming) / "article.yaml")
     assert {frozenset(one) for one in given["claims"]} == {frozenset({"id", "claim", "stated", "check", "given"})}
 
 
