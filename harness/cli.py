@@ -19,6 +19,8 @@ from .overrides import check_keys, explain, prepared
 VERBS: Mapping[str, tuple[str, str]] = {
     "bench": (".bench", "measure the kernels of a decode step here and carry them to other machines"),
     "table": (".table", "print the tables of measurements that are already in the store"),
+    "predict": (".ask", "say how fast a model runs on a machine, how sure that is, what it draws and what it costs"),
+    "claims": (".claims", "check the figures of an article on wafer-scale decode against physics and prediction"),
     "validate": (".validate", "set predictions beside published speeds and say how far they are off"),
     "doctor": (".checkup", "say what on this machine will spoil a measurement, and what to do about it"),
 }

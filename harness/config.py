@@ -76,6 +76,31 @@ class Table(Question):
 
 
 @dataclass
+class Predict:
+    """`roofcast predict`."""
+
+    model: dict[str, Any] = field(default_factory=dict)
+    format: FormatChoice = field(default_factory=FormatChoice)
+    device: Any = None
+    devices: int | None = None
+    parallel: str = "auto"
+    engine: str | None = None
+    context: int = MISSING
+    prompt: int = MISSING
+    price: float | None = None
+    results: str = MISSING
+    output: str | None = None
+
+
+@dataclass
+class Claims:
+    """`roofcast claims`."""
+
+    results: str = MISSING
+    output: str | None = None
+
+
+@dataclass
 class Doctor:
     """`roofcast doctor`."""
 
@@ -92,6 +117,10 @@ class Validate:
     results: str = MISSING
 
 
+SCHEMAS = {"bench": Bench, "table": Table, "predict": Predict, "claims": Claims, "doctor": Doctor, "validate": Validate}
+"""Verb -> schema."""
+
+
 def register() -> None:
     """Makes the schemas and the groups that follow from the code known to Hydra.
 
@@ -99,7 +128,7 @@ def register() -> None:
     adding one touches nothing else.
     """
     store = ConfigStore.instance()
-    for name, schema in (("bench", Bench), ("table", Table), ("doctor", Doctor), ("validate", Validate)):
+    for name, schema in SCHEMAS.items():
         store.store(name=f"{name}_schema", node=schema)
     for op in measured_ops():
         store.store(group="kernel", name=op, node=KernelChoice(ops=[op]))

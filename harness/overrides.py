@@ -15,12 +15,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from . import catalogue
-from .config import Bench, Doctor, FormatChoice, Table, Timing, Validate
+from .config import SCHEMAS, FormatChoice, Timing
 from .errors import UsageError
 from .models import model_facts_from_hugging_face
 
 _CHOICE = re.compile(r"^(?P<group>model|device)=(?P<names>[\w./~ -]+(?:,[\w./~ -]+)*)$")
-_SCHEMAS = {"bench": Bench, "table": Table, "doctor": Doctor, "validate": Validate}
 
 
 def prepared(overrides: Sequence[str]) -> list[str]:
@@ -120,7 +119,7 @@ _SENTENCES = (
 
 
 def _keys(verb: str) -> tuple[str, ...]:
-    return tuple(_SCHEMAS[verb].__dataclass_fields__)
+    return tuple(SCHEMAS[verb].__dataclass_fields__)
 
 
 def _unknown_key(key: str, verb: str) -> str:

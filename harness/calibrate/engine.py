@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +12,7 @@ from typing import Any
 from .. import calibrate
 from ..catalogue import read_yaml
 from ..envelope import Envelope
+from ..errors import UsageError
 
 UNSTATED = "unstated"
 
@@ -59,9 +61,30 @@ def engine_named(text: str, device: Envelope, date: str = "") -> Engine:
     ]
     if not found:
         return Engine(plain)
-    entry = max(found, key=lambda one: one[:3])[3]
-    known = {key: value for key, value in entry.items() if key in Engine.__dataclass_fields__}
-    return Engine(**known)
+    return _engine(max(found, key=lambda one: one[:3])[3])
+
+
+def known_engine(text: str, device: Envelope) -> Engine:
+    """The engine of a name or spelling that `engines.yaml` has.
+
+    Raises:
+        UsageError: if it has none; names the nearest ones.
+    """
+    named = {entry["name"]: entry for entry in _entries()}
+    if entry := named.get(text.strip().lower()):
+        return _engine(entry)
+    found, names = engine_named(text, device), list(named)
+    if found.name not in names:
+        near = difflib.get_close_matches(text.strip().lower(), names, n=3, cutoff=0.5)
+        raise UsageError(
+            f"engine must be one that has been fitted; got {text!r}; "
+            + (f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names)}")
+        )
+    return found
+
+
+def _engine(entry: Mapping[str, Any]) -> Engine:
+    return Engine(**{key: value for key, value in entry.items() if key in Engine.__dataclass_fields__})
 
 
 def _is_meant(entry: Mapping[str, Any], device: Envelope, date: str) -> bool:

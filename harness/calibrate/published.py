@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -189,6 +190,7 @@ _CONTEXTS: tuple[tuple[str, Callable[..., tuple[float, float]]], ...] = (
 """Ways to write a context, and the tokens of prompt and generation that each means."""
 
 
+@cache
 def _device(label: str) -> Envelope:
     """The machine of a label; maker, size of memory, count of cores and remarks are left aside where the whole is no name."""
     if "unspecified" in label.lower():
@@ -206,8 +208,7 @@ def _device(label: str) -> Envelope:
 def _model(row: Published) -> tuple[Model, float]:
     """The row's model, or one that stands in for it and how much larger the row's is."""
     try:
-        name = resolve("model", row.model)
-        model = model_from(facts("model", name), name)
+        model = _known(resolve("model", row.model))
         traffic(model)
         return model, 1.0
     except UsageError:
@@ -221,6 +222,11 @@ def _model(row: Published) -> tuple[Model, float]:
         if found is None:
             raise
         return found, active / active_parameters(found)
+
+
+@cache
+def _known(name: str) -> Model:
+    return model_from(facts("model", name), name)
 
 
 def _row(line: int, name: str, texts: Mapping[str, str]) -> Published:

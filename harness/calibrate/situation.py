@@ -90,6 +90,11 @@ class Situation:
         return kv_elements(self.model, round(self.prompt + self.generated / 2)) * self.kv_bits / 8
 
     @property
+    def kv_gb(self) -> float:
+        """Memory that the KV cache takes when the last token is generated."""
+        return kv_elements(self.model, round(self.prompt + self.generated)) * self.kv_bits / 8e9
+
+    @property
     def streams(self) -> int:
         """Chips that read their share of the weights at the same time."""
         return 1 if self.pipeline else self.chips

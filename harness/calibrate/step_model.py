@@ -66,11 +66,13 @@ class Times:
         time_us: most probable.
         parts_us: by term, without the fixed part.
         log_variance: of the logarithm, from the parameters' doubt alone.
+        doubt: what each parameter adds to that, its covariances with the others shared half and half.
     """
 
     time_us: Float[np.ndarray, "runs"]
     parts_us: Float[np.ndarray, "runs terms"]
     log_variance: Float[np.ndarray, "runs"]
+    doubt: Float[np.ndarray, "runs effects"]
 
 
 def design(runs: Sequence[Situation], known: Sequence[Effect] = ()) -> Design:
@@ -159,7 +161,8 @@ def predict(given: Design, fitted: Fit) -> Times:
     covariance[known:, known:] = unseen.covariance.reshape(total - known, total - known)
     parts = _parts(given, mean)
     slopes = _slopes(given, parts)
-    return Times(given.fixed_us + parts.sum(1), parts, np.sum((slopes @ covariance) * slopes, axis=1))
+    doubt = (slopes @ covariance) * slopes
+    return Times(given.fixed_us + parts.sum(1), parts, doubt.sum(1), doubt)
 
 
 def _parts(given: Design, mean: np.ndarray) -> Float[np.ndarray, "runs terms"]:

@@ -4,11 +4,24 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.special import expit, softmax
+
+
+def _softmax(logits: Float[np.ndarray, "experts"]) -> Float[np.ndarray, "experts"]:
+    # SciPy is slow to import, and whoever only counts bytes and FLOPs needs no values.
+    from scipy.special import softmax
+
+    return softmax(logits)
+
+
+def _sigmoid(logits: Float[np.ndarray, "experts"]) -> Float[np.ndarray, "experts"]:
+    from scipy.special import expit
+
+    return expit(logits)
+
 
 SCORES: dict[str, Callable[[Float[np.ndarray, "experts"]], Float[np.ndarray, "experts"]]] = {
-    "softmax": softmax,
-    "sigmoid": expit,
+    "softmax": _softmax,
+    "sigmoid": _sigmoid,
 }
 """Softmax as in Shazeer et al., arXiv:1701.06538; sigmoid as in DeepSeek-V3, arXiv:2412.19437, equation 15."""
 

@@ -1,0 +1,288 @@
+"""How fast, how sure, what it draws and costs: the answer to one question about a model on a machine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+
+from ..kernels.formats import format_named
+from ..kernels.model import Model, Step
+from .calibrate.decode import calibration, evidence
+from .calibrate.effects import Effect, prior_of
+from .calibrate.engine import UNSTATED, Engine, engine_named, known_engine
+from .calibrate.interval import Z_80
+from .calibrate.machines.term import platform_of
+from .calibrate.situation import Situation
+from .envelope import Envelope
+from .errors import UsageError
+from .foretell import Foretold, foretell
+from .placement import Parallel, Placement, place, streamed
+from .power import Basis, Power, power
+from .ranges import Range
+from .workloads import StepCost, decode_step, step_cost
+
+VENDOR_ONLY = ("wafer", "lpu", "rdu")
+"""Kinds of machines that only their vendor's own software runs on."""
+
+_WEIGHTS = (4096, 4096)
+"""A matrix of usual size, over which the scales of a format are spread."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A question.
+
+    Attributes:
+        model: its shape.
+        device: one chip.
+        weight: format of the weights, for which the arithmetic peak is looked up.
+        weight_bits, kv_bits: true bits per element, scales included.
+        context: tokens attended to, the new one included.
+        prompt: tokens of the prompt that the time to the first token is for.
+        engine: the software; None for an engine of which nothing is known, or the vendor's where no other exists.
+        devices: forced number of chips, None for the fewest that hold the model.
+        parallel: forced way to use several chips.
+        price: of one device and hour, in any currency.
+    """
+
+    model: Model
+    device: Envelope
+    weight: str = "bf16"
+    weight_bits: float = 16.0
+    kv_bits: float = 16.0
+    context: int = 2048
+    prompt: int = 1024
+    engine: str | None = None
+    devices: int | None = None
+    parallel: Parallel = "auto"
+    price: float | None = None
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Power on one basis and what a token takes of it.
+
+    Attributes:
+        basis: `typical` or `peak`; figures of one are never set against those of the other.
+        watts: of all chips of the run.
+        joules_per_token: watts over speed, both doubts together.
+        scope, source: of the watts.
+    """
+
+    basis: Basis
+    watts: Range
+    joules_per_token: Range
+    scope: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is said of a question. Low and high enclose 80 %; no speed beats the physical floor.
+
+    Attributes:
+        ask: the question.
+        refusal: why there are no figures; empty where there are.
+        chips, how: the placement.
+        needed_gb, capacity_gb: memory of the fullest chip, and of one chip.
+        tokens_per_s: decode speed at batch 1.
+        ttft_ms: time to the first token, the prompt's prefill and one step; None where no arithmetic peak is known.
+        ceiling_tokens_per_s: what the physical floor allows.
+        bound: what most of a token's time goes to: `memory`, `compute`, `latency` or `link`.
+        parts_us: of a token, by term.
+        energy: typical, peak, or those of them that are known.
+        cost_per_million: tokens, in the price's currency; None without a price.
+        basis: `fitted`, `carried` or `specification`.
+        engine: the software that the figures are for.
+        doubts: input -> share of the variance that the interval is made of, largest first.
+        notes: what a reader must know, and where the inputs come from.
+    """
+
+    ask: Ask
+    refusal: str = ""
+    chips: int = 0
+    how: str = ""
+    needed_gb: float = 0.0
+    capacity_gb: float = 0.0
+    tokens_per_s: Range = field(default_factory=Range)
+    ttft_ms: Range | None = None
+    ceiling_tokens_per_s: float = 0.0
+    bound: str = ""
+    parts_us: Mapping[str, float] = field(default_factory=dict)
+    energy: tuple[Energy, ...] = ()
+    cost_per_million: Range | None = None
+    basis: str = ""
+    engine: str = ""
+    doubts: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def tpot_ms(self) -> Range:
+        """Time per output token."""
+        return self.tokens_per_s.under(1e3)
+
+
+def true_bits(format: str, rows: tuple[int, int] = _WEIGHTS) -> float:
+    """Bits per element of a matrix in a format, its scales counted."""
+    return 8 * format_named(format).nbytes(rows) / math.prod(rows)
+
+
+def answers(asks: Sequence[Ask]) -> list[Answer]:
+    """One answer per question, all in one go; what cannot be placed is refused in its own answer.
+
+    Raises:
+        UsageError: if a model has no decode step, or an engine is not known.
+    """
+    placed: list[Placement | UsageError] = []
+    for ask in asks:
+        alone, activations_gb = situation(ask), _cost(ask.model, ask.context).hot_bytes / 1e9
+        try:
+            placed.append(place(alone, activations_gb, ask.devices, ask.parallel))
+        except UsageError as error:
+            placed.append(error)
+    found = [one for one in placed if isinstance(one, Placement)]
+    prompts = [ask.prompt for ask, one in zip(asks, placed, strict=True) if isinstance(one, Placement)]
+    first = [replace(p.run, prompt=n, generated=1, counts_prefill=True) for p, n in zip(found, prompts, strict=True)]
+    told = foretell(calibration(), [one.run for one in found])
+    opened = foretell(calibration(), first)
+    results = iter(zip(found, told, opened, strict=True))
+    return [
+        Answer(ask, refusal=str(one)) if isinstance(one, UsageError) else _answer(ask, *next(results))
+        for ask, one in zip(asks, placed, strict=True)
+    ]
+
+
+def situation(ask: Ask) -> Situation:
+    """The question as a run on one chip, its cache holding the context."""
+    return Situation(
+        ask.device,
+        1,
+        engine_of(ask),
+        ask.model,
+        weight_bits=ask.weight_bits,
+        kv_bits=ask.kv_bits,
+        prompt=ask.context,
+        generated=0,
+    )
+
+
+def engine_of(ask: Ask) -> Engine:
+    """The engine that is asked for; where none is, one of which nothing is known, or the only one that there is."""
+    if ask.engine is not None:
+        return known_engine(ask.engine, ask.device)
+    return engine_named("provider", ask.device) if ask.device.kind in VENDOR_ONLY else Engine(UNSTATED)
+
+
+@cache
+def _cost(model: Model, context: int) -> StepCost:
+    return step_cost(decode_step(Step(model, context)))
+
+
+def _answer(ask: Ask, placement: Placement, step: Foretold, first: Foretold) -> Answer:
+    run = placement.run
+    arithmetic_us = _cost(ask.model, ask.context).flops / (run.streams * ask.device.peak_flops(ask.weight)) * 1e6
+    floor_us = max(run.floor_us, arithmetic_us, placement.link_floor_us)
+    link = _link_us(placement)
+    time_us = step.time_us.plus(link).at_least(floor_us)
+    parts = dict(step.parts_us) | ({"external link": link.point} if link.point else {})
+    speed = time_us.under(1e6)
+    memory_us = sum(parts.get(name, 0.0) for name in ("weights", "experts", "kv", "reading"))
+    return Answer(
+        ask,
+        chips=run.chips,
+        how=placement.how,
+        needed_gb=placement.needed_gb,
+        capacity_gb=placement.capacity_gb,
+        tokens_per_s=speed,
+        ttft_ms=first.time_us.plus(link).times(1e-3) if _has_peak(ask.device) else None,
+        ceiling_tokens_per_s=1e6 / floor_us,
+        bound=_bound(time_us.point, memory_us, arithmetic_us, link.point),
+        parts_us=parts,
+        energy=tuple(
+            _energy(basis, drawn, speed)
+            for basis in ("typical", "peak")
+            if (drawn := power(ask.device, run.chips, basis)) is not None
+        ),
+        cost_per_million=None if ask.price is None else speed.under(ask.price * run.chips / 3600 * 1e6),
+        basis=_basis(run, step, link.point > time_us.point / 2),
+        engine=run.engine.name,
+        doubts={"how well the external link is used": 1.0} if link.point > time_us.point / 2 else step.doubts,
+        notes=_notes(ask, placement),
+    )
+
+
+def _has_peak(device: Envelope) -> bool:
+    return math.isfinite(device.peak_flops("f16"))
+
+
+def _link_us(placement: Placement) -> Range:
+    """Time over the external link, as far from its peak as memories are believed to be before any evidence."""
+    floor_us = placement.link_floor_us
+    excess = prior_of(Effect("stream", "base"))
+    ends = (excess.mean + sign * Z_80 * excess.sd for sign in (-1, 0, 1))
+    return Range(*(floor_us * (1 + math.exp(end)) for end in ends))
+
+
+def _bound(time_us: float, memory_us: float, arithmetic_us: float, link_us: float) -> str:
+    if link_us > time_us / 2:
+        return "link"
+    if arithmetic_us > time_us / 2:
+        return "compute"
+    return "memory" if memory_us > time_us / 2 else "latency"
+
+
+def _energy(basis: Basis, drawn: Power, speed: Range) -> Energy:
+    watts = Range(drawn.low, drawn.point, drawn.high)
+    return Energy(basis, watts, speed.under(1.0).jointly(watts), drawn.scope, drawn.source)
+
+
+def _basis(run: Situation, step: Foretold, is_streamed: bool) -> str:
+    """`fitted` on speeds of the machine, `carried` from others of its platform, else its specification."""
+    if is_streamed:
+        return "specification"
+    if step.carried in ("fitted", "new engine"):
+        return "fitted"
+    return "carried" if platform_of(run) in {platform_of(one) for one in evidence().runs} else "specification"
+
+
+def _notes(ask: Ask, placement: Placement) -> tuple[str, ...]:
+    run, device = placement.run, ask.device
+    notes = [_evidence_note(run)]
+    if placement.streamed_bytes:
+        notes.append(
+            f"does not fit {run.chips} x {placement.capacity_gb:g} GB: {placement.streamed_bytes / 1e9:,.1f} GB of weights "
+            f"stream in for every token over {placement.link_gbs:g} GB/s: {1e6 / placement.link_floor_us:.3g} tok/s at most"
+        )
+    elif run.chips > 1 and (other := streamed(situation(ask), 0.0)) is not None and device.kind == "wafer":
+        notes.append(
+            f"on one, weights would stream in for every token over {other.link_gbs:g} GB/s: "
+            f"{1e6 / other.link_floor_us:.3g} tok/s at most"
+        )
+    most = max((one.chips for one in evidence().runs if one.device.kind == device.kind), default=0)
+    if run.chips > max(most, 1):
+        notes.append(f"{run.chips} devices are more than the {most} of any published run on a machine of this kind")
+    if ask.context > ask.model.max_context:
+        notes.append(f"context {ask.context} is beyond the {ask.model.max_context} that {ask.model.name} was made for")
+    if run.engine.service:
+        notes.append("the vendor's published speeds disclose neither batch nor placement; the interval allows for that")
+    if _has_peak(device):
+        notes.append(
+            "first token: the prompt's arithmetic at the dense f16 peak over an efficiency fitted to published GPU figures"
+        )
+    else:
+        notes.append("no arithmetic peak is known of it, so no time to the first token is given")
+    main = f"memories.{device.weights_in}"
+    wanted = [f"{main}.bandwidth_gbs", f"{main}.capacity_gb", *(["external_link_gbs"] if placement.streamed_bytes else [])]
+    for name, one in device.quantities():
+        if name in wanted:
+            notes.append(f"{name} {one.value:g}: {one.basis}, {one.source}" + (f"; {one.note}" if one.note else ""))
+    return tuple(notes)
+
+
+def _evidence_note(run: Situation) -> str:
+    runs = evidence().runs
+    same = [one for one in runs if one.device.name == run.device.name]
+    by = sum(one.engine.name == run.engine.name for one in same)
+    return f"evidence: {len(runs)} published speeds, {len(same)} of them on {run.device.name}, {by} with this engine"

@@ -1,0 +1,90 @@
+"""`roofcast predict`: the answer for one model and machine, or for every machine. Measures nothing, imports no JAX."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from ..kernels.formats import format_names
+from .answer import Ask, answers, true_bits
+from .catalogue import names
+from .devices import device_from, device_named
+from .envelope import Envelope
+from .errors import UsageError
+from .models import model_from
+from .placement import PARALLEL
+from .plan import chosen
+from .report.answer import check_output, tables, write
+from .report.table import show
+
+
+def run(config: DictConfig) -> int:
+    """Prints the answer. Returns 0.
+
+    Raises:
+        UsageError: if the question cannot be understood, or the only machine that is asked about cannot hold the model.
+    """
+    if config.output:
+        check_output(Path(config.output).expanduser())
+    found = answers(asks(config))
+    if len(found) == 1 and found[0].refusal:
+        raise UsageError(found[0].refusal)
+    if all(one.refusal for one in found):
+        raise UsageError(f"model must fit some machine; {found[0].ask.model.name} fits none of the {len(found)}")
+    source = _source(config.model)
+    for table in tables(found, source):
+        show(table)
+    if config.output:
+        write(found, source, Path(config.output).expanduser())
+    return 0
+
+
+def asks(config: DictConfig) -> list[Ask]:
+    """The questions of a composed configuration: one, or one per known machine.
+
+    Raises:
+        UsageError: for a value that is out of range; names field, value and what is accepted.
+    """
+    facts: dict[str, Any] = OmegaConf.to_container(config.model, resolve=True)  # type: ignore[assignment]
+    model = model_from(facts, str(facts.get("name", "model")))
+    weight = chosen("format.weight", config.format.weight, format_names("weight"))
+    kv = chosen("format.kv", config.format.kv, format_names("kv"))
+    for name in ("devices", "context", "prompt"):
+        if config[name] is not None and config[name] < 1:
+            raise UsageError(f"{name} must be a whole number from 1; got {config[name]}")
+    if config.price is not None and not 0 <= config.price < math.inf:
+        raise UsageError(f"price must be a number from 0, per device and hour; got {config.price}")
+    chosen("parallel", config.parallel, PARALLEL)
+    return [
+        Ask(
+            model,
+            device,
+            weight=weight,
+            weight_bits=true_bits(weight),
+            kv_bits=true_bits(kv, (1, model.head_dim)),
+            context=config.context,
+            prompt=config.prompt,
+            engine=config.engine,
+            devices=config.devices,
+            parallel=config.parallel,
+            price=config.price,
+        )
+        for device in _devices(config)
+    ]
+
+
+def _devices(config: DictConfig) -> list[Envelope]:
+    if config.device is None:
+        return [device_named(name) for name in names("device")]
+    facts: dict[str, Any] = OmegaConf.to_container(config.device, resolve=True)  # type: ignore[assignment]
+    return [device_from(facts, str(facts.get("name", "device")))]
+
+
+def _source(model: DictConfig) -> str:
+    """Where the model's shape comes from, in words."""
+    confidence = str(model.get("confidence", ""))
+    source = str(model.get("source", "") or "a configuration of your own")
+    return f"{source} ({confidence})" if confidence and confidence != "found" else source

@@ -1,0 +1,182 @@
+"""Where a model goes: on one chip, over the fewest that hold it, or streamed in over the external link token after token."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from .calibrate.situation import Situation
+from .errors import UsageError
+
+Parallel = Literal["auto", "tp", "pp"]
+PARALLEL: tuple[Parallel, ...] = get_args(Parallel)
+
+How = Literal["one chip", "tensor parallel", "pipeline", "static pipeline", "streamed weights"]
+
+_MOST_CHIPS = 100_000
+"""Where the search for a number of chips ends: an LPU holds a quarter of a gigabyte."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A run on so many chips that it fits, or what of it must be streamed.
+
+    Attributes:
+        run: the situation, with its chips.
+        how: what the chips do with it.
+        needed_gb: memory of the fullest chip.
+        capacity_gb: memory of one chip.
+        streamed_bytes: weights that each token brings in over the external link; 0 where all are resident.
+        link_gbs: of all chips together, one direction.
+    """
+
+    run: Situation
+    how: How
+    needed_gb: float
+    capacity_gb: float
+    streamed_bytes: float = 0.0
+    link_gbs: float = math.inf
+
+    @property
+    def link_floor_us(self) -> float:
+        """Least time of a token over the link."""
+        return self.streamed_bytes / self.link_gbs / 1e3
+
+
+def place(alone: Situation, activations_gb: float, devices: int | None = None, parallel: Parallel = "auto") -> Placement:
+    """The cheapest feasible placement, which is the fewest chips that hold weights, KV cache and activations, or a forced one.
+
+    On a forced number of chips that does not hold it, weights are streamed where the machine has an external link.
+    By default a wafer's further wafers and an LPU's further chips are a pipeline, since no other use of them is published;
+    everything else is tensor parallel, for that is faster at batch 1, and a pipeline where no such split exists.
+
+    Args:
+        alone: the run on one chip.
+        activations_gb: at most alive at a time.
+        devices: forced number of chips.
+        parallel: forced way to use several.
+
+    Raises:
+        UsageError: if it fits nowhere, the number cannot be split that way, or the size of the memory is not known.
+    """
+    capacity_gb = alone.device.capacity_gb
+    name, model = alone.device.name, alone.model
+    if capacity_gb is None:
+        raise UsageError(f"device must have a memory of known size; that of {name} is not known")
+    if parallel == "tp" and alone.device.kind == "wafer" and devices != 1:
+        raise UsageError(f"parallel must be pp or auto on {name}, for no tensor parallelism over wafers is published; got 'tp'")
+    if devices is not None and devices > 1 and _is_alone(alone):
+        raise UsageError(f"devices must be 1 on {name}, for no link between several of it is known; got {devices}")
+    if devices is not None:
+        return _forced(alone, activations_gb, devices, parallel, capacity_gb)
+    if found := _fewest(alone, activations_gb, parallel, capacity_gb):
+        return found
+    needed_gb = alone.resident_gb + alone.kv_gb + activations_gb
+    raise UsageError(
+        f"model must fit the memory of some number of devices; {model.name} needs {needed_gb:,.0f} GB "
+        f"and cannot be split so finely that it fits {capacity_gb:g} GB each of {name}"
+    )
+
+
+def streamed(alone: Situation, activations_gb: float, chips: int = 1) -> Placement | None:
+    """The run with weights streamed in over the external link, None where there is no link or the cache does not fit either.
+
+    A wafer streams every weight and keeps none (weight streaming as the vendor describes it); other machines keep what
+    fits and stream the rest.
+    """
+    link, capacity_gb = alone.device.external_link_gbs, alone.device.capacity_gb
+    kept_gb = alone.kv_gb + activations_gb
+    if link is None or capacity_gb is None or kept_gb > capacity_gb * chips:
+        return None
+    room_gb = 0.0 if alone.device.kind == "wafer" else capacity_gb * chips - kept_gb
+    missing = max(0.0, 1 - room_gb / alone.resident_gb)
+    usual: list[How] = [way for way in _ways(alone, "auto") if _can(alone, chips, way)]
+    way: How = usual[0] if usual else "pipeline"
+    run = _on(alone, chips, way)
+    return Placement(
+        run,
+        "streamed weights",
+        min(capacity_gb, (alone.resident_gb + kept_gb) / chips),
+        capacity_gb,
+        missing * alone.weight_bytes,
+        chips * link.value,
+    )
+
+
+def memory_gb(run: Situation, activations_gb: float) -> float:
+    """Memory of the fullest chip: whole heads of the cache where tensor parallel, whole layers in a pipeline."""
+    if run.device.kind == "lpu":
+        return (run.resident_gb + run.kv_gb) / run.chips + activations_gb / run.chips
+    if run.pipeline:
+        share = math.ceil(run.model.layers / run.chips) / run.model.layers
+        return share * (run.resident_gb + run.kv_gb) + activations_gb
+    return run.resident_gb / run.chips + run.kv_gb / run.kv_streams + activations_gb
+
+
+def _forced(alone: Situation, activations_gb: float, devices: int, parallel: Parallel, capacity_gb: float) -> Placement:
+    model = alone.model
+    ways: list[How] = [way for way in _ways(alone, parallel) if _can(alone, devices, way)]
+    if not ways:
+        heads, layers = f"divide the {model.heads} heads", f"be at most the {model.layers} layers"
+        what = {"tp": heads, "pp": layers}.get(parallel, layers)
+        raise UsageError(f"devices must {what} of {model.name}; got {devices}")
+    for way in ways:
+        if found := _resident(alone, activations_gb, devices, way, capacity_gb):
+            return found
+    if found := streamed(alone, activations_gb, devices):
+        return found
+    needed_gb = memory_gb(_on(alone, devices, ways[0]), activations_gb)
+    found = _fewest(alone, activations_gb, parallel, capacity_gb)
+    least = f"it needs {found.run.chips}" if found else "no number of them holds it"
+    raise UsageError(
+        f"devices must be enough to hold {model.name}, which takes {needed_gb:,.1f} GB of the {capacity_gb:g} GB of each "
+        f"{alone.device.name}; got {devices}, {least}"
+    )
+
+
+def _fewest(alone: Situation, activations_gb: float, parallel: Parallel, capacity_gb: float) -> Placement | None:
+    least = max(1, math.floor(alone.resident_gb / capacity_gb))
+    for way in _ways(alone, parallel):
+        for chips in range(least, _most(alone, way) + 1):
+            if _can(alone, chips, way) and (found := _resident(alone, activations_gb, chips, way, capacity_gb)):
+                return found
+    return None
+
+
+def _is_alone(run: Situation) -> bool:
+    """Whether nothing is known to join several of the machine."""
+    return run.device.kind in ("cpu", "soc") and run.device.link_gbs is None
+
+
+def _resident(alone: Situation, activations_gb: float, chips: int, way: How, capacity_gb: float) -> Placement | None:
+    run = _on(alone, chips, way)
+    needed_gb = memory_gb(run, activations_gb)
+    return Placement(run, "one chip" if chips == 1 else way, needed_gb, capacity_gb) if needed_gb <= capacity_gb else None
+
+
+def _ways(alone: Situation, parallel: Parallel) -> tuple[How, ...]:
+    """Ways to use several chips, the usual one first."""
+    if alone.device.kind == "lpu":
+        return ("static pipeline",)
+    if alone.device.kind == "wafer" or parallel == "pp":
+        return ("pipeline",)
+    return ("tensor parallel",) if parallel == "tp" else ("tensor parallel", "pipeline")
+
+
+def _most(alone: Situation, way: How) -> int:
+    if _is_alone(alone):
+        return 1
+    return {"tensor parallel": alone.model.heads, "pipeline": alone.model.layers}.get(way, _MOST_CHIPS)
+
+
+def _can(alone: Situation, chips: int, way: How) -> bool:
+    """Whether whole heads, or whole layers, can go to so many chips."""
+    heads, kv_heads = alone.model.heads, alone.model.kv_heads
+    if way == "tensor parallel":
+        return heads % chips == 0 and (kv_heads % chips == 0 or chips % kv_heads == 0)
+    return chips <= _most(alone, way)
+
+
+def _on(alone: Situation, chips: int, way: How) -> Situation:
+    return replace(alone, chips=chips, pipeline=way == "pipeline" and chips > 1)
