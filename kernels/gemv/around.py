@@ -28,17 +28,17 @@ def fusing(product: Callable[..., Float[Array, "n"]]) -> Callable[..., Float[Arr
         *,
         weight: Any,
         x: Float[Array, "k"],
-        scale: Float[Array, "k"] | None = None,
-        bias: Float[Array, "k"] | None = None,
+        norm_scale: Float[Array, "k"] | None = None,
+        norm_bias: Float[Array, "k"] | None = None,
         residual: Float[Array, "n"] | None = None,
     ) -> Float[Array, "m"]:
         if workload.is_bare:
             return product(workload, weight=weight, x=x)
         bare = replace(workload, norm="", gate="", residual=False, activation_format="f32")
         x = x.astype(jnp.float32)
-        if workload.norm and scale is not None:
+        if workload.norm and norm_scale is not None:
             norm = Norm(kind=workload.norm, d=workload.k, weight_format=workload.norm_format)
-            learned = {"scale": scale} if bias is None else {"scale": scale, "bias": bias}
+            learned = {"scale": norm_scale} | ({} if norm_bias is None else {"bias": norm_bias})
             x = norms.normalise.function(norm, x=x[None], **learned)[0]
         y = product(bare, weight=weight, x=x)
         if workload.gate:

@@ -56,8 +56,8 @@ class Gemv(Workload):
                 "weight": Tensor((self.n, self.k), self.weight_format, "weight"),
                 "x": Tensor((self.k,), self.activation_format, "activation"),
             }
-            | ({"scale": learned} if self.norm else {})
-            | ({"bias": learned} if self.norm == "layernorm" else {})
+            | ({"norm_scale": learned} if self.norm else {})
+            | ({"norm_bias": learned} if self.norm == "layernorm" else {})
             | ({"residual": self._result} if self.residual else {})
         )
 
@@ -76,9 +76,11 @@ class Gemv(Workload):
     def share(self, chips: int) -> float:
         return 1 / chips
 
-    def reference(self, *, weight: Any, x: Any, scale: Any = None, bias: Any = None, residual: Any = None) -> tuple[Any, ...]:
+    def reference(
+        self, *, weight: Any, x: Any, norm_scale: Any = None, norm_bias: Any = None, residual: Any = None
+    ) -> tuple[Any, ...]:
         if self.norm:
-            x = (rmsnorm(x[None], scale) if self.norm == "rmsnorm" else layernorm(x[None], scale, bias))[0]
+            x = (rmsnorm(x[None], norm_scale) if self.norm == "rmsnorm" else layernorm(x[None], norm_scale, norm_bias))[0]
         y = gemv(weight, x)
         if self.gate:
             y = activate(self.gate, True, y)

@@ -27,8 +27,21 @@ class Block:
         given = {name: value.reshape(shapes[name]) if shapes.get(name) else value for name, value in operands.items()}
         return self.compute(call, **kept | given)
 
-    def attention(self, x: Any, position: Any) -> tuple[Any, dict[str, Any]]:
-        """What attention adds to the stream, and the layer's caches with the new token."""
+    def normed(self, role: str, stream: Any, added: Any | None) -> tuple[Any, Any]:
+        """What the next projection reads, and the stream with what was added to it.
+
+        Where norms and residual adds are parts of the projections, what was added is the new stream already, and the
+        next projection norms it.
+        """
+        if self.whole.step.fuses_norms:
+            return (stream, stream) if added is None else (added, added)
+        if added is None:
+            return self.run(role, x=stream)[0], stream
+        y, stream = self.run(role, x=added, residual=stream)
+        return y, stream
+
+    def attention(self, x: Any, position: Any, stream: Any) -> tuple[Any, dict[str, Any]]:
+        """What attention adds to the stream (see `normed`), and the layer's caches with the new token."""
         is_latent = self.whole.step.model.latent is not None
         query, new = self._latent_projections(x, position) if is_latent else self._projections(x, position)
         window = "_window" if self.layer is not None and self.whole.is_windowed(self.layer) else ""
@@ -39,21 +52,20 @@ class Block:
         (out,) = self.run(f"attention{window}", query=self._absorbed(query) if is_latent else query, **held)
         if is_latent:
             (out,) = self.run("value_up", x=out)
-        (added,) = self.run("attention_out", x=out)
+        added = self._back("attention_out", out, stream)
         names = self.whole.kept(cache, self.layer)
         return self._post_normed("attention_post_norm", added), {names[name]: value for name, value in held.items()}
 
-    def cross_attention(self, x: Any) -> Any:
+    def cross_attention(self, x: Any, stream: Any) -> Any:
         """What attention to the encoder's tokens adds to the stream. Their keys and values were made before the first step."""
         (query,) = self.run("cross_query", x=x)
         (out,) = self.run("attention_cross", query=query)
-        (added,) = self.run("cross_out", x=out)
-        return added.reshape(1, -1)
+        return self._back("cross_out", out, stream).reshape(1, -1)
 
-    def feed_forward(self, x: Any) -> tuple[Any, dict[str, Any]]:
+    def feed_forward(self, x: Any, stream: Any) -> tuple[Any, dict[str, Any]]:
         """What the feed-forward adds to the stream, and the experts that a mixture chose."""
         is_mixture = self.layer is not None and self.whole.is_mixture(self.layer)
-        added, chosen = self._mixture(x) if is_mixture else (self._dense("", x), {})
+        added, chosen = self._mixture(x) if is_mixture else (self._dense("", x, stream), {})
         return self._post_normed("ffn_post_norm", added), chosen
 
     def _projections(self, x: Any, position: Any) -> tuple[Any, dict[str, Any]]:
@@ -95,11 +107,15 @@ class Block:
         (taken_up,) = self.run("key_up", x=query[:, :nope])
         return _joined(taken_up, query[:, nope:], axis=-1)
 
-    def _dense(self, which: str, x: Any) -> Any:
-        (wide,) = self.run(f"{which}{self._up}", x=x)
-        (active,) = self.run(f"{which}activation", x=wide)
-        (added,) = self.run(f"{which}ffn_down", x=active)
-        return added
+    def _dense(self, which: str, x: Any, stream: Any = None) -> Any:
+        (active,) = self.run(f"{which}{self._up}", x=x)
+        if not self.whole.step.fuses_gates:
+            (active,) = self.run(f"{which}activation", x=active)
+        return self._back(f"{which}ffn_down", active, stream)
+
+    def _back(self, role: str, x: Any, stream: Any) -> Any:
+        """What a projection back to the stream gives: what is to be added, or the sum where the add is a part of it."""
+        return self.run(role, x=x, **({"residual": stream} if self.whole.step.fuses_norms else {}))[0]
 
     def _mixture(self, x: Any) -> tuple[Any, dict[str, Any]]:
         """What experts give is weighed and added up. Llama 4 weighs what an expert reads instead, which costs the same."""
@@ -108,7 +124,7 @@ class Block:
         (wide,) = self.run(f"expert_{self._up}", chosen=chosen, x=x)
         (active,) = self.run("expert_activation", x=wide)
         (added,) = self.run("expert_ffn_down", chosen=chosen, x=active, factors=weights)
-        if "shared_expert_activation" in self.whole.needs:
+        if "shared_expert_ffn_down" in self.whole.needs:
             added = added + self._dense("shared_expert_", x)
         return added, {f"layers.{self.layer}.chosen": chosen}
 

@@ -57,6 +57,8 @@ class Checkpoint:
 
     def check(self, workload: DecodeStep) -> None:
         """Raises ValueError unless every weight of the step is there, of its shape and of a type that is read."""
+        if workload.fused:
+            raise ValueError("fused must be false where weights come from a folder; got true")
         for name, tensor in _weights(workload).items():
             parts = [self._shape(source) for source in _sources(name)]
             shape = (sum(part[0] for part in parts), *parts[0][1:])

@@ -113,15 +113,14 @@ class Composition:
 
     def kept(self, role: str, layer: int | None) -> dict[str, str]:
         """The operands of a call that stay between steps, with the names of their arrays."""
-        if role == "lm_head" and self.shares_table():
-            return {"weight": "embedding.table"}
+        shared = {"weight": "embedding.table"} if role == "lm_head" and self.shares_table() else {}
         start, cross = "" if layer is None else f"layers.{layer}.", "cross_" if role == "attention_cross" else ""
         roles = {name: tensor.role for name, tensor in self.call(role).operands().items()}
         weights = {name: f"{start}{role}.{name}" for name, kind in roles.items() if kind == "weight"}
         if self.call(role).op == "attention":
             of_layer = {name: f"{start}{role}.{name}" for name in _LEARNED if name in roles}
             weights = of_layer | {name: f"attention.{name}" for name in _OF_ALL_LAYERS if name in roles}
-        return weights | {name: f"{start}{cross}{name}" for name, kind in roles.items() if kind == "kv"}
+        return weights | shared | {name: f"{start}{cross}{name}" for name, kind in roles.items() if kind == "kv"}
 
     def arrays(self) -> dict[str, Tensor]:
         """Weights and caches. A windowed layer caches no more than its window, as a ring."""
@@ -171,24 +170,22 @@ class Composition:
         stream, added = stream.reshape(1, -1), None
         for layer in range(model.layers):
             one = Block(self, run, arrays, layer)
-            if added is None:
-                (y,) = one.run("first_norm", x=stream)
-            else:
-                y, stream = one.run("attention_norm", x=added, residual=stream)
-            attended, new = one.attention(y, position)
+            y, stream = one.normed("attention_norm" if layer else "first_norm", stream, added)
+            attended, new = one.attention(y, position, stream)
             caches |= new
             if model.family == "encoder-decoder":
-                y, stream = one.run("cross_norm", x=attended, residual=stream)
-                attended = one.cross_attention(y)
+                y, stream = one.normed("cross_norm", stream, attended)
+                attended = one.cross_attention(y, stream)
             if model.parallel_block:
-                (y,) = one.run("ffn_norm", x=stream) if model.parallel_norms > 1 else (y,)
-                added, new = one.feed_forward(y)
-                added = attended + added
+                if model.parallel_norms > 1:
+                    y, _ = one.normed("ffn_norm", stream, None)
+                added, new = one.feed_forward(y, attended)
+                added = added if self.step.fuses_norms else attended + added
             else:
-                y, stream = one.run("ffn_norm", x=attended, residual=stream)
-                added, new = one.feed_forward(y)
+                y, stream = one.normed("ffn_norm", stream, attended)
+                added, new = one.feed_forward(y, stream)
             chosen |= new
-        y, _ = outside.run("final_norm", x=added, residual=stream)
+        y, _ = outside.normed("final_norm", stream, added)
         (logits,) = outside.run("lm_head", x=y)
         if model.logit_softcap:
             logits = model.logit_softcap * logits.__array_namespace__().tanh(logits / model.logit_softcap)
@@ -204,7 +201,7 @@ class Composition:
         for layer in range(model.layers):
             if model.qkv_bias:
                 (n,) = self.call("qkv").results()["y"].shape
-                found[f"layers.{layer}.qkv.bias"] = Tensor((n,), self.call("first_norm").operands()["scale"].format, "weight")
+                found[f"layers.{layer}.qkv.bias"] = Tensor((n,), self.step.formats.unquantised, "weight")
             if model.qk_norm:
                 # In float32: the ratio of two rounded numbers is not rounded once more.
                 found[f"layers.{layer}.qk_norm.key_ratio"] = Tensor((model.head_dim,), "f32", "weight")

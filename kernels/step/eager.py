@@ -17,6 +17,8 @@ from .workload import DecodeStep
 
 def refusal(workload: DecodeStep) -> str | None:
     """Why a step is none that is written here, or None."""
+    if workload.fused:
+        return "fused must be false: its weights have other names"
     model = workload.model
     parts = {"biases": model.qkv_bias, "normed heads": model.qk_norm}
     if part := unlike_llama(model) or next((part for part, is_there in parts.items() if is_there), None):

@@ -43,6 +43,8 @@ def unlike_llama(model: Model) -> str | None:
 
 def refusal(workload: DecodeStep) -> str | None:
     """Why a step is none that is written here, or None."""
+    if workload.fused:
+        return "fused must be false: its weights have other names"
     model = workload.model
     if part := unlike_llama(model):
         return f"model must be of Llama's or Qwen's kind; {model.name} has {part}"

@@ -34,6 +34,7 @@ class DecodeStep(Workload):
     kv_format: str = "bf16"
     activation_format: str = "f32"
     sampling: Literal["greedy", "top_k", "top_p"] = "greedy"
+    fused: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.model, Mapping):
@@ -53,13 +54,14 @@ class DecodeStep(Workload):
             kv_format=formats.kv,
             activation_format=formats.activation,
             sampling=step.sampling,
+            fused=step.fused,
         )
 
     @cached_property
     def composition(self) -> Composition:
         """The calls, and how they follow each other."""
         formats = Formats(self.weight_format, self.kv_format, self.activation_format)
-        return Composition.of(Step(self.model, self.context, formats, self.sampling))
+        return Composition.of(Step(self.model, self.context, formats, self.sampling, self.fused))
 
     # The caches are as many as the model has layers.
     @property
@@ -74,7 +76,7 @@ class DecodeStep(Workload):
 
     @property
     def label(self) -> str:
-        return f"step {self.model.name} {self.model.layers} layers {self.weight_format}"
+        return f"step {self.model.name} {self.model.layers} layers {self.weight_format}{' fused' if self.fused else ''}"
 
     def axes(self) -> dict[str, Any]:
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
@@ -141,6 +143,7 @@ class DecodeStep(Workload):
         for model in _small_models():
             for context, kv in ((1, "f32"), (40, "bf16")):
                 yield cls(model=model, context=context, weight_format=kv, kv_format=kv)
+            yield cls(model=model, context=40, weight_format="f32", kv_format="f32", fused=True)
 
     def _decoded(self, packed: Mapping[str, Any], chosen: Sequence[Any]) -> tuple[Any, ...]:
         inputs = {name: packed[name] for name in ("token", "position", "uniform") if name in packed}
