@@ -170,6 +170,28 @@ def test_a_step_that_cannot_be_composed_is_refused() -> None:
         depths(asked(step), 1e12)
 
 
+def test_an_encoders_pass_stands_alone(timed) -> None:
+    bert = Plan(Step(model_named("bert-large"), 512), (), ())
+    assert depths(bert, 1e12) == (24,)
+    (one,) = bert.steps((24,))
+    found = whole([timed(one, 900.0)], bert)
+    assert found is not None
+    assert (found.step, found.kernels, found.remainder) == (Span(900 * 0.9, 900.0, 900 * 1.1), None, None)
+    table = whole_table(found, bert)
+    assert [row[0] for row in table.rows] == ["forward pass"]
+    assert table.title.startswith("Forward pass of bert-large at context 512")
+
+
+def test_an_encoders_pass_is_measured_by_the_kernel_step(tmp_path: Path) -> None:
+    small = ("model=bert-base", "model.layers=1", "model.vocab=100", "context=8")
+    quick = ("timing=quick", "timing.budget_s=1", "timing.min_samples=3", "timing.precision=0.5")
+    line = [sys.executable, "-m", "roofcast.harness", "bench", "kernel=step", *small, *quick]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Forward pass of bert-base at context 8" in done.stdout
+    assert "tok/s" not in done.stdout
+
+
 def test_weights_without_a_step_are_refused() -> None:
     with pytest.raises(UsageError, match="weights must be null where kernel is not step; got 'folder'"):
         _drawing("folder", [])

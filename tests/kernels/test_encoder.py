@@ -6,7 +6,9 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
+from roofcast.harness import catalogue
 from roofcast.harness.models import model_named
+from roofcast.harness.workloads import calls
 from roofcast.kernels import check
 from roofcast.kernels.encoder import EncoderPass
 from roofcast.kernels.model import Step, Window
@@ -53,6 +55,13 @@ def test_an_encoders_pass_costs_its_matrices_once_and_its_arithmetic_for_every_t
     products = 2 * 512 * matrices + 24 * 4 * 512**2 * 1024
     # Beside the products, norms, activations and exponentials are little.
     assert products < cost.flops < 1.01 * products
+
+
+@pytest.mark.parametrize("name", [one for one in catalogue.names("model") if model_named(one).family == "encoder"])
+def test_every_encoder_composes(name: str) -> None:
+    whole = EncoderPass.of(Step(model_named(name), 128))
+    per_token = sum(need.count * need.workload.flops() for need in calls(Step(model_named(name), 128)))
+    assert 128 * per_token < whole.flops() < 1.1 * 128 * per_token
 
 
 def test_only_a_plain_encoder_has_a_forward_pass() -> None:

@@ -212,9 +212,9 @@ def test_a_step_gives_the_logits_of_a_float64_model(name: str) -> None:
     assert token == np.argmax(logits[-1])
 
 
-@pytest.mark.parametrize("name", ["deepseek-v3-671b", "gpt-oss-20b"])
-def test_64_greedy_tokens_are_those_of_a_float64_model(name: str) -> None:
-    step = DecodeStep(model=tiny(name), context=1, weight_format="f32", kv_format="f32")
+def test_64_greedy_tokens_are_those_of_a_float64_model() -> None:
+    # Latent attention, a dense layer and a grouped mixture.
+    step = DecodeStep(model=tiny("deepseek-v3-671b"), context=1, weight_format="f32", kv_format="f32")
     packed, wide = drawn(step, seed=7)
     tokens = generate(Decoder(step, {name: jnp.asarray(one) for name, one in packed.items()}), [5, 17, 3], 64)
     logits = forward(step.model, wide, [5, 17, 3, *tokens])[0][2:-1]
