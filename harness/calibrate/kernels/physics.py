@@ -1,10 +1,12 @@
-"""The time of one kernel call from a chip's specification and a few terms; arrays throughout, one element per call.
+"""The time of one kernel call from a chip's specification and a few terms; one array element per call.
 
-    gemv              t = start + sqrt(serial^2 + stream^2)
-    decode_attention  the same, walking along the context instead of along k
-    all_reduce        t = start * (1 + log2 term) + bytes over the link
+    gemv              start + serial + stream
+    decode_attention  start + serial + stream
+    all_reduce        start + bytes over the links, for the faster of two ways, or hops around a ring over PCI Express
 
-The root of squares stands for two things that overlap: whichever is longer binds, and near a tie they hinder one another.
+`start` is launch, prologue and the latency of the first bytes. `serial` is the walk along k or along the context. A kernel
+splits it over blocks and adds up their parts: with s blocks that takes a / s + b s cycles, at best 2 sqrt(a b), and a grows
+with the length, so the walk costs cycles that grow with the square root of the length.
 """
 
 from __future__ import annotations
@@ -13,95 +15,182 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
+
+from .chips import Chips
+from .rows import Rows
 
 Calls = Float[np.ndarray, "calls"]
+Terms = Mapping[str, Calls]
+"""Term -> its value per call, in the unit that `TERMS` says."""
 
-L2_PEAK_BYTES_PER_CLOCK = 64
-"""Per streaming multiprocessor: what its port to the L2 cache takes in at most (NVIDIA A100 whitepaper, 2020: 5120 bytes
-per clock over the whole chip, 47 for each of its 108; 64 is the width of the port)."""
+TERMS: Mapping[str, Mapping[str, str]] = {
+    "gemv": {
+        "start": "us at 1.7 GHz",
+        "walk": "thousand cycles for k of 1024",
+        "loss": "excess over the time of a plain read; efficiency is 1 / (1 + loss)",
+        "held": "share of the L2 cache that a matrix must fit to stay there from run to run",
+        "cache": "bytes per multiprocessor and clock from the L2 cache",
+    },
+    "decode_attention": {
+        "start": "us at 1.7 GHz",
+        "walk": "thousand cycles for a context of 1024 at a head of 128, split over blocks",
+        "whole": "cycles per position at a head of 128, where one block walks the whole context",
+        "loss": "excess over the time of a plain read",
+        "held": "share of the L2 cache that keys and values must fit to stay there from run to run",
+        "cache": "bytes per multiprocessor and clock from the L2 cache",
+    },
+    "all_reduce": {
+        "start": "us over two GPUs at 1.7 GHz",
+        "more": "power of half the GPUs that the start grows with, plus 1",
+        "second": "us at 1.7 GHz for the second round of a two-shot all-reduce, per doubling of the GPUs",
+        "loss": "excess over the time at the links' peak",
+        "hop": "us per hop around a ring over PCI Express",
+        "shared": "excess over the time at the peak of PCI Express, per pair of GPUs on one host",
+    },
+}  # fmt: skip
+"""Op -> term -> its unit. Every term is above 0, and fitted as a logarithm."""
 
-_CACHE_EDGE = 4.0
-_REFERENCE_GHZ = 1.7
-_KB = 1024.0
+REFERENCE_GHZ = 1.7
+_CLOCK_POWER = 0.5
+"""About half of a start is latency in the memory and the host, which the cores' clock does not shorten."""
+
+_EDGE = 12.0
+"""Bytes that just exceed the cache evict one another in turn, so the hits end abruptly."""
+
+_UNSPLIT_SEEN_ON = "L40S"
+
+_PORT_BYTES = 64.0
+"""A multiprocessor's port to the L2 cache, bytes per clock (NVIDIA A100 whitepaper, 2020: L2 read 5120 bytes a clock)."""
 
 
 @dataclass(frozen=True)
-class Shape:
-    """What the calls compute.
+class Work:
+    """What the calls do.
 
     Attributes:
-        bytes: streamed from memory, or reduced, per call.
-        length: along which one thread block must walk: `k` of a GEMV, the context of attention.
-        heads, kv_heads: of attention, else 1.
-        n_gpus: of an all-reduce, else 1.
+        bytes: streamed, or reduced per GPU.
+        length: that is walked along: k, or the context.
+        head_dim: values per head.
+        n_gpus: that take part.
+        is_whole: one block walks the whole context of its head.
     """
 
     bytes: Calls
     length: Calls
-    heads: Calls
-    kv_heads: Calls
     head_dim: Calls
     n_gpus: Calls
-    unsplit: Calls
+    is_whole: Bool[np.ndarray, "calls"]
 
-    def __getitem__(self, chosen: np.ndarray) -> Shape:
-        return Shape(**{one.name: getattr(self, one.name)[chosen] for one in fields(self)})
+    def __getitem__(self, chosen: np.ndarray) -> Work:
+        """Some of the calls."""
+        return Work(**{one.name: getattr(self, one.name)[chosen] for one in fields(self)})
 
 
-@dataclass(frozen=True)
-class Chips:
-    """What the calls run on, from the specification.
+def work_of(rows: Rows, chips: Chips, hidden: str = "") -> Work:
+    """The work of measured rows.
 
-    Attributes:
-        peak_gbs, read_gbs: bandwidth of the main memory, as specified and as a plain read reaches it.
-        sm: streaming multiprocessors.
-        clock_ghz: their highest clock.
-        l2_bytes: L2 cache; 0 where it is not known.
-        link_gbs: to other chips, one direction.
-        is_switched: chips talk over NVLink rather than over the host's PCIe.
+    Args:
+        rows: of one op.
+        chips: they run on.
+        hidden: a device whose measurements are not to be known.
     """
-
-    peak_gbs: Calls
-    read_gbs: Calls
-    sm: Calls
-    clock_ghz: Calls
-    l2_bytes: Calls
-    link_gbs: Calls
-    is_switched: Bool[np.ndarray, "calls"]
-
-    def __getitem__(self, chosen: np.ndarray) -> Chips:
-        return Chips(**{one.name: getattr(self, one.name)[chosen] for one in fields(self)})
+    length = np.where(rows.op == "gemv", rows.k, rows.context)
+    return Work(rows.bytes, length, rows.head_dim, rows.n_gpus, is_whole(rows, chips, hidden))
 
 
-Terms = Mapping[str, Calls]
-"""Each term's value per call, in its own unit."""
+def is_whole(rows: Rows, chips: Chips, hidden: str = "") -> Bool[np.ndarray, "rows"]:
+    """Whether one block walks a head's whole context.
+
+    FlashAttention 2 splits a context only where several query heads share a key-value head (`mha_varlen_fwd` in its
+    `flash_api.cpp` sets splits where it can swap the groups of a grouped query into the sequence).
+
+    TensorRT-LLM's grouped attention over an fp8 cache on Ada is not split either: that is known from the L40S alone, whose
+    times grow with the context whatever the heads are, at FlashAttention 2's cycles per position.
+    """
+    library = libraries(rows, chips)
+    whole = (library == FLASH_ATTENTION_2) & (rows.heads == rows.kv_heads)
+    if hidden != _UNSPLIT_SEEN_ON:
+        whole |= (library == XQA) & (rows.kv_dtype == "fp8") & (chips.architecture == "ada")
+    return whole
 
 
-def memory_us(p: Terms, shape: Shape, chips: Chips, eta) -> Calls:
-    """Time to stream the bytes, from memory or, where a part of the L2 cache holds them from run to run, from there."""
-    held = p["held"] * chips.l2_bytes
-    with np.errstate(divide="ignore"):
-        hit = 1 / (1 + np.where(held > 0, shape.bytes / np.maximum(held, 1), np.inf) ** _CACHE_EDGE)
-    memory_gbs = eta * chips.read_gbs
-    cache_gbs = np.maximum(p["cache"] * chips.sm * chips.clock_ghz, memory_gbs)
-    return shape.bytes * ((1 - hit) / memory_gbs + hit / cache_gbs) / 1e3
+FLASH_ATTENTION_2, FLASH_ATTENTION_3, FLASH_INFER = "FlashAttention 2", "FlashAttention 3", "FlashInfer"
+XQA, MASKED = "XQA", "masked multi-head"
 
 
-def _clocked(chips: Chips, power) -> Calls:
-    return (_REFERENCE_GHZ / chips.clock_ghz) ** power
+def libraries(rows: Rows, chips: Chips) -> Shaped[np.ndarray, "rows"]:
+    """Which library an engine's attention comes from; empty for other ops and engines.
+
+    vLLM calls FlashAttention 3 on Hopper, and elsewhere FlashAttention 2, or FlashInfer for fp8 caches and on data-centre
+    Blackwell (vLLM's documentation, attention backends). TensorRT-LLM has its XQA kernels for grouped queries and a masked
+    multi-head kernel for the others (its documentation, "Multi-Head, Multi-Query and Group-Query Attention").
+    """
+    vllm = np.select(
+        [chips.architecture == "hopper", (chips.architecture == "blackwell") | (rows.kv_dtype == "fp8")],
+        [FLASH_ATTENTION_3, FLASH_INFER],
+        FLASH_ATTENTION_2,
+    )
+    trtllm = np.where(rows.heads == rows.kv_heads, MASKED, XQA)
+    attention = rows.op == "decode_attention"
+    return np.select([attention & (rows.framework == "vllm"), attention & (rows.framework == "trtllm")], [vllm, trtllm], "")
 
 
-def gemv_us(p: Terms, shape: Shape, chips: Chips) -> Calls:
-    eta = 1 / (1 + p["loss"])
-    serial = p["walk"] * shape.length / 1e3 / chips.clock_ghz
-    return p["start"] * _clocked(chips, 0.5) + np.sqrt(serial**2 + memory_us(p, shape, chips, eta) ** 2)
+def gemv_us(terms: Terms, work: Work, chips: Chips) -> Calls:
+    """Microseconds of a matrix times a vector."""
+    serial = terms["walk"] * np.sqrt(work.length / 1024) / chips.clock_ghz
+    return terms["start"] * _slowness(chips) + serial + _stream_us(terms, work, chips)
 
 
-def attention_us(p: Terms, shape: Shape, chips: Chips) -> Calls:
-    eta = 1 / (1 + p["loss"])
-    whole = p["walk"] * shape.length / chips.clock_ghz / 1e3
-    # Split over blocks, the walk gets shorter and the reduction over the parts longer; the best split balances the two.
-    split = p["split"] * np.sqrt(shape.length / 1e3) / chips.clock_ghz
-    serial = np.where(shape.unsplit > 0, whole, split)
-    return p["start"] * _clocked(chips, 0.5) + np.sqrt(serial**2 + memory_us(p, shape, chips, eta) ** 2)
+def attention_us(terms: Terms, work: Work, chips: Chips) -> Calls:
+    """Microseconds of one token's attention over a context."""
+    share = work.head_dim / 128
+    split = terms["walk"] * np.sqrt(work.length / 1024 * share)
+    whole = terms["whole"] * work.length / 1e3 * share
+    serial = np.where(work.is_whole, whole, split) / chips.clock_ghz
+    return terms["start"] * _slowness(chips) + serial + _stream_us(terms, work, chips)
+
+
+def all_reduce_us(terms: Terms, work: Work, chips: Chips) -> Calls:
+    """Microseconds until every GPU has the sum.
+
+    Over NVLink the faster of two ways: every GPU reads all others' vectors (one shot, n - 1 of them), or sums a share
+    and reads the others' sums (two shots, 2 (n - 1) / n). Over PCI Express a ring of 2 (n - 1) hops.
+    """
+    n, size_us = work.n_gpus, work.bytes / chips.link_gbs / 1e3
+    start = terms["start"] * _slowness(chips) * (n / 2) ** (terms["more"] - 1)
+    lost = 1 + terms["loss"]
+    one = (n - 1) * size_us * lost
+    shares = 2 * (n - 1) / n * size_us
+    two = terms["second"] * np.log2(n) * _slowness(chips) + shares * lost
+    ring = 2 * (n - 1) * terms["hop"] + shares * (1 + terms["shared"] * n / 2)
+    return np.where(chips.is_switched, start + np.minimum(one, two), ring)
+
+
+TIMES: Mapping[str, Callable[[Terms, Work, Chips], Calls]] = {
+    "gemv": gemv_us,
+    "decode_attention": attention_us,
+    "all_reduce": all_reduce_us,
+}
+"""Op -> its time."""
+
+
+def floor_us(op: str, work: Work, chips: Chips) -> Calls:
+    """Time that nothing beats: bytes over the peak of the memory, or of the L2 cache where they fit it; of the link."""
+    if op == "all_reduce":
+        return work.bytes / chips.link_gbs / 1e3
+    cached = work.bytes <= chips.l2_bytes
+    return work.bytes / np.where(cached, _PORT_BYTES * chips.sm * chips.clock_ghz, chips.peak_gbs) / 1e3
+
+
+def _stream_us(terms: Terms, work: Work, chips: Chips) -> Calls:
+    """Time to stream the bytes: from the L2 cache as far as they are held there from the run before, else from memory."""
+    held = np.maximum(terms["held"] * chips.l2_bytes, 1.0)
+    hits = 1 / (1 + np.minimum(work.bytes / held, 1e6) ** _EDGE)
+    memory_gbs = chips.read_gbs / (1 + terms["loss"])
+    cache_gbs = ((terms["cache"] * chips.sm * chips.clock_ghz) ** 4 + memory_gbs**4) ** 0.25
+    return work.bytes * ((1 - hits) / memory_gbs + hits / cache_gbs) / 1e3
+
+
+def _slowness(chips: Chips) -> Calls:
+    return (REFERENCE_GHZ / chips.clock_ghz) ** _CLOCK_POWER
