@@ -15,7 +15,7 @@ from ..kernel_validation import Verdicts, score
 from .table import Column, Table
 from .validation import as_usage
 
-_FIELDS = (
+_FIELDS: tuple[str, ...] = (
     "line",
     "id",
     *TEXTS,
@@ -34,7 +34,7 @@ _REASONS_SHOWN = 20
 
 
 def table(verdicts: Verdicts, title: str) -> Table:
-    """Per chip, op and format, and per op and format in total: rows, errors, share inside the interval; and what was refused."""
+    """Per chip, op and format, and over all chips: rows, errors, share inside the interval; and what was refused."""
     columns = [
         Column("chip", text=True),
         Column("op", text=True),

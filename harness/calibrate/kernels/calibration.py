@@ -22,11 +22,11 @@ import yaml
 from jaxtyping import Bool, Float, Shaped
 
 from .... import conf
-from .. import kernels
 from ...catalogue import read_yaml
 from ...devices import device_named
 from ...envelope import Envelope
 from ...errors import UsageError
+from .. import kernels
 from ..interval import Z_80, bounds, scatter_of
 from . import rows as row_file
 from .chips import Chips, check, chips_of

@@ -52,10 +52,10 @@ class Chips:
 
 def chips_of(devices: Sequence[Envelope], place: np.ndarray) -> Chips:
     """The specification per call, of devices and each call's place among them."""
-    figures = np.array([_figures(device) for device in devices]).reshape(len(devices), 6)[place]
+    peak, read, sm, clock, l2, link = np.array([_figures(device) for device in devices]).reshape(len(devices), 6)[place].T
     switched = np.array([device.link_gbs is not None for device in devices], dtype=bool)[place]
     named = np.array([device.architecture for device in devices], dtype=str)[place]
-    return Chips(*figures.T, switched, named)
+    return Chips(peak, read, sm, clock, l2, link, switched, named)
 
 
 def check(device: Envelope) -> None:

@@ -1,4 +1,4 @@
-"""Measured kernels as columns: the file, its checks, and the project's own evidence. A bad row is refused, the others are read."""
+"""Measured kernels as columns: a file, its checks, and the project's own evidence. A bad row is refused, others are read."""
 
 from __future__ import annotations
 
