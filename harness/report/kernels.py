@@ -80,11 +80,12 @@ def _notes(verdicts: Verdicts) -> list[str]:
         notes.append(
             f"{HELD_OUT}: rows of the project's own evidence, by a fit to the other chips and this one's specification"
         )
-    if verdicts.refused:
-        notes.append(f"refused: {len(verdicts.refused)}")
-    notes += [one.reason for one in verdicts.refused[:_REASONS_SHOWN]]
-    if len(verdicts.refused) > _REASONS_SHOWN:
-        notes.append(f"and {len(verdicts.refused) - _REASONS_SHOWN} more, each with its reason in the CSV that rows= names")
+    reasons = Counter(one.reason.removeprefix(f"line {one.line}: ") for one in verdicts.refused)
+    first = {one.reason.removeprefix(f"line {one.line}: "): one.line for one in reversed(verdicts.refused)}
+    for reason, count in list(reasons.items())[:_REASONS_SHOWN]:
+        notes.append(f"refused: {count} {'row' if count == 1 else 'rows'} from line {first[reason]}: {reason}")
+    if len(reasons) > _REASONS_SHOWN:
+        notes.append(f"and {len(reasons) - _REASONS_SHOWN} more reasons; rows= names a CSV for all of them")
     return notes
 
 

@@ -11,8 +11,9 @@ from jaxtyping import Bool, Float, Shaped
 from ...envelope import Envelope
 from ...errors import UsageError
 
-TYPICAL_READ = 0.92
-"""Share of the peak that a plain read reaches where none was measured: 0.86 on an A100, 0.93 on an H200, 0.95 on an H100."""
+TYPICAL_READ = 0.93
+"""Share of the peak that a plain read reaches where none was measured: the middle of 0.86 on an A100, 0.93 on an H200 and
+0.95 on an H100 (github.com/Azure/AI-benchmarking-guide)."""
 
 TYPICAL_CLOCK_GHZ = 1.8
 TYPICAL_SM = 108.0
@@ -34,6 +35,7 @@ class Chips:
         link_gbs: to other chips, one direction.
         is_switched: chips talk over links of their own rather than over the host's PCI Express.
         architecture: generation of the cores.
+        assumed: how many of the figures above the specification does not say.
     """
 
     peak_gbs: Float[np.ndarray, "calls"]
@@ -44,6 +46,7 @@ class Chips:
     link_gbs: Float[np.ndarray, "calls"]
     is_switched: Bool[np.ndarray, "calls"]
     architecture: Shaped[np.ndarray, "calls"]
+    assumed: Float[np.ndarray, "calls"]
 
     def __getitem__(self, chosen: np.ndarray) -> Chips:
         """The chips of some of the calls."""
@@ -55,7 +58,9 @@ def chips_of(devices: Sequence[Envelope], place: np.ndarray) -> Chips:
     peak, read, sm, clock, l2, link = np.array([_figures(device) for device in devices]).reshape(len(devices), 6)[place].T
     switched = np.array([device.link_gbs is not None for device in devices], dtype=bool)[place]
     named = np.array([device.architecture for device in devices], dtype=str)[place]
-    return Chips(peak, read, sm, clock, l2, link, switched, named)
+    asked = [(one.main.read_gbs, one.sm, one.clock_ghz, one.l2_mb, one.link_gbs or one.external_link_gbs) for one in devices]
+    assumed = np.array([sum(figure is None for figure in one) for one in asked], dtype=float)[place]
+    return Chips(peak, read, sm, clock, l2, link, switched, named, assumed)
 
 
 def check(device: Envelope) -> None:

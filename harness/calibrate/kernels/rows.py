@@ -116,17 +116,19 @@ def store(source: Path, path: Path) -> None:
 
     if bad := read(source)[1]:
         raise UsageError(f"every row must be sound; got {bad[0].reason}")
-    columns = ", ".join(
-        [
-            *(f"coalesce({name}, '') AS {name}" for name in TEXTS),
-            *(f"coalesce({name}, 0)::INTEGER AS {name}" for name in COUNTS),
-        ]
-    )
+    texts = [f"coalesce({name}, '') AS {name}" for name in TEXTS]
+    columns = ", ".join([*texts, *(f"{_if_needed(name)} AS {name}" for name in COUNTS)])
     with duckdb.connect() as connection:
         connection.execute(
             f"COPY (SELECT {columns}, latency_us::DOUBLE AS latency_us FROM read_csv({literal(str(source))})) "
             f"TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{source: {literal(SOURCE)}}})"
         )
+
+
+def _if_needed(name: str) -> str:
+    """SQL for a count: 0 where the row's op has none, as `read` has it."""
+    ops = ", ".join(literal(op) for op, needed in NEEDED.items() if name in needed)
+    return f"(CASE WHEN op IN ({ops}) THEN {name} ELSE 0 END)::INTEGER"
 
 
 def read(file: Path) -> tuple[Rows, list[Refused]]:
@@ -151,6 +153,8 @@ def _read(reader: csv.DictReader[str]) -> tuple[Rows, list[Refused]]:
     for given in reader:
         line = reader.line_num
         texts = [(given.get(name) or "").strip() for name in TEXTS]
+        if texts[1] == "decode_attention":
+            texts[5] = texts[5] or texts[4]  # a cache whose type is not given is of the activations' type
         name = (given.get("id") or "").strip() or f"line {line}"
         try:
             if None in given:
