@@ -157,14 +157,11 @@ def test_a_fit_finds_the_terms_that_made_the_times(op):
 
 
 def test_what_is_not_seen_is_in_more_doubt():
-    known = evidence()[evidence().rows.op == "gemv"]
-    stored = fits()["gemv"]
-    asked = rows(
-        {}, {"chip": "H200"}, {"framework": "an engine of mine"}, {"framework": "mine", "dtype": "nvfp4", "chip": "H200"}
-    )
-    variance = predict(calls_of(located(asked)[0], "gemv"), stored).log_variance
+    mine = {"framework": "an engine of mine"}
+    asked = rows({}, {"chip": "H200"}, mine, mine | {"dtype": "nvfp4", "chip": "H200"})
+    variance = predict(calls_of(located(asked)[0], "gemv"), fits()["gemv"]).log_variance
     assert variance[0] < variance[1] < variance[3]
-    assert variance[0] < variance[2]
+    assert variance[0] < variance[2] < variance[3]
 
 
 def test_a_large_gemv_takes_its_bytes_over_the_read_bandwidth():
