@@ -239,6 +239,24 @@ def test_any_gpu_is_predicted_from_its_specification(name):
         assert (width > 0.04).all()
 
 
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("h200_sxm", "H200"),
+        ("b200_sxm", "B200"),
+        ("gb200", "GB200"),
+        ("rtx4090", "RTX_4090"),
+        ("NVIDIA A30", "A30"),
+        ("l4", "L4"),
+    ],
+)
+def test_a_chip_is_found_under_its_aliases(label, name):
+    measured, known, reasons = located(rows({"chip": label}))
+    assert known.all()
+    assert measured.device.tolist() == [name]
+    assert not reasons
+
+
 def test_a_faster_memory_shortens_a_large_gemv():
     large = [{"chip": name, "n": 16384.0, "k": 16384.0} for name in ("L4", "L40S", "A30", "a100", "h100", "H200", "B200")]
     point = validate(rows(*large)).found.point

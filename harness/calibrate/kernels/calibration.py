@@ -23,11 +23,11 @@ from jaxtyping import Bool, Float, Shaped
 
 from .... import conf
 from ...catalogue import read_yaml
-from ...devices import device_named
 from ...envelope import Envelope
 from ...errors import UsageError
 from .. import kernels
 from ..interval import Z_80, bounds, scatter_of
+from ..published import device_labelled
 from . import rows as row_file
 from .chips import Chips, check, chips_of
 from .effects import Effect, Kernel
@@ -112,7 +112,7 @@ def located(rows: Rows) -> tuple[Measured, Bool[np.ndarray, "rows"], dict[str, s
     reasons: dict[str, str] = {}
     for label in dict.fromkeys(rows.chip.tolist()):
         try:
-            device = device_named(label)
+            device = device_labelled(label)
             check(device)
             devices[label] = device
         except UsageError as error:
