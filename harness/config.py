@@ -112,6 +112,7 @@ class Validate:
     """`roofcast validate`."""
 
     published: str | None = None
+    kernels: str | None = None
     rows: str | None = None
     seed: int = 0
     results: str = MISSING

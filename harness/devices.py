@@ -76,6 +76,7 @@ def device_from(facts: Mapping[str, Any], name: str) -> Envelope:
         weights_in=facts["weights_in"],
         peak_tflops={format: _peak(given, f"{where}: peak_tflops.{format}") for format, given in peaks.items()},
         platform=facts.get("platform", ""),
+        architecture=facts.get("architecture", ""),
         note=facts.get("note", ""),
         **{field: _quantity(facts[field], f"{where}: {field}") for field in _ENVELOPE_QUANTITIES if field in facts},
     )

@@ -106,6 +106,7 @@ class Envelope:
         memories: its tiers, fastest first.
         weights_in: the tier that weights stream from in decode.
         platform: what the software that runs on it is written for: `cuda`, `rocm`, `metal`; empty where it has one of its own.
+        architecture: generation of its cores, such as `ampere`, which decides what kernels engines have for it; may be empty.
         peak_tflops: dense peak by number format (the keys of `FORMAT_BITS`), never a sparse figure.
         multiply_add_tflops: measured multiply-add rate in f32.
         launch_us: time from one kernel's end to the next one's start.
@@ -121,7 +122,8 @@ class Envelope:
         node_power_peak_w: the whole node, the most it may draw.
         cores: processing elements, as the vendor counts them.
         sm: streaming multiprocessors or compute units.
-        clock_ghz: of the cores.
+        clock_ghz: of the cores, at the most.
+        l2_mb: decimal MB of the last cache before the main memory.
         transistors_b: billions of transistors.
         note: what does not fit any field.
 
@@ -149,8 +151,10 @@ class Envelope:
     cores: Quantity | None = None
     sm: Quantity | None = None
     clock_ghz: Quantity | None = None
+    l2_mb: Quantity | None = None
     transistors_b: Quantity | None = None
     platform: str = ""
+    architecture: str = ""
     note: str = ""
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""`roofcast validate`: predictions beside published figures. Measures nothing, imports no JAX."""
+"""`roofcast validate`: predictions beside published speeds or measured kernels. Measures nothing, imports no JAX."""
 
 from __future__ import annotations
 
@@ -9,22 +9,33 @@ from omegaconf import DictConfig
 
 from .. import conf
 from .calibrate.decode import EVIDENCE
+from .calibrate.kernels import rows as kernel_rows
 from .calibrate.published import read
 from .errors import UsageError
+from .kernel_validation import validate as validate_kernels
+from .report import kernels as kernel_report
 from .report.table import show
 from .report.validation import check_rows, table, write_rows
 from .validation import Score, validate
 
+_OWN = "own"
+
 
 def run(config: DictConfig) -> int:
-    """Validates a file of published speeds, the project's own evidence where none is named. Returns 0.
+    """Validates a file of published speeds or of measured kernels, the project's own evidence where none is named. Returns 0.
 
     A line that cannot be read or predicted is refused with its reason, and the others are done.
     """
     if config.seed < 0:
         raise UsageError(f"seed must be a whole number from 0; got {config.seed}")
+    if config.published and config.kernels:
+        raise UsageError(f"published and kernels must not both be given; got {config.published!r} and {config.kernels!r}")
     if config.rows:
         check_rows(Path(config.rows).expanduser())
+    return _kernels(config) if config.kernels else _published(config)
+
+
+def _published(config: DictConfig) -> int:
     if config.published:
         rows, bad = read(Path(config.published).expanduser())
     else:
@@ -38,4 +49,20 @@ def run(config: DictConfig) -> int:
         write_rows(verdicts, Path(config.rows).expanduser())
         score = Score.of(verdicts)
         print(f"  {score.rows} predictions and {score.refused + score.left_out} reasons in {config.rows}")
+    return 0
+
+
+def _kernels(config: DictConfig) -> int:
+    if config.kernels == _OWN:
+        rows, bad = kernel_rows.evidence(), []
+    else:
+        rows, bad = kernel_rows.read(Path(config.kernels).expanduser())
+    if not len(rows) and not bad:
+        raise UsageError(f"kernels must hold at least one row; got {config.kernels!r}, which has none")
+    verdicts = validate_kernels(rows, bad)
+    named = kernel_rows.EVIDENCE if config.kernels == _OWN else config.kernels
+    show(kernel_report.table(verdicts, f"Measured kernels against predicted ones: {named}"))
+    if config.rows:
+        kernel_report.write_rows(verdicts, Path(config.rows).expanduser())
+        print(f"  {len(verdicts.basis)} predictions and {len(verdicts.refused)} reasons in {config.rows}")
     return 0

@@ -6,6 +6,8 @@ from pathlib import Path
 
 # Before JAX is imported by any test: whether there is a GPU must not change what is tested here.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Matrices here are small: threads that wait for one another, on cores that others use too, take ten times as long.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from hypothesis import settings
 from jaxtyping import install_import_hook

@@ -143,7 +143,7 @@ def situation(row: Published) -> Situation:
     Raises:
         UsageError: if the machine or the model is not known, the model has no decode step, or a field cannot be.
     """
-    device = _device(row.hardware)
+    device = device_labelled(row.hardware)
     model, size = _model(row)
     if row.batch and _number("batch", row.batch) != 1:
         raise UsageError(f"batch must be 1; got {row.batch!r}")
@@ -191,7 +191,7 @@ _CONTEXTS: tuple[tuple[str, Callable[..., tuple[float, float]]], ...] = (
 
 
 @cache
-def _device(label: str) -> Envelope:
+def device_labelled(label: str) -> Envelope:
     """The machine of a label; maker, size of memory, count of cores and remarks are left aside where the whole is no name."""
     if "unspecified" in label.lower():
         raise UsageError(f"hardware must say which chip it is; got {label!r}")

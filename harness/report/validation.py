@@ -52,7 +52,7 @@ def write_rows(verdicts: Sequence[Verdict], path: Path) -> None:
     Raises:
         UsageError: if the file cannot be written.
     """
-    with _as_usage(path), new_file(path) as part, open(part, "w", encoding="utf-8", newline="") as file:
+    with as_usage(path), new_file(path) as part, open(part, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, _FIELDS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(_fields(one) for one in verdicts)
@@ -63,12 +63,13 @@ def check_rows(path: Path) -> None:
     if path.is_dir() or not path.parent.is_dir():
         what = "it is a folder" if path.is_dir() else "its folder does not exist"
         raise UsageError(f"rows must be a file that can be written; got {str(path)!r}: {what}")
-    with _as_usage(path), temporary_file(path.parent) as trial:
+    with as_usage(path), temporary_file(path.parent) as trial:
         trial.touch()
 
 
 @contextmanager
-def _as_usage(path: Path) -> Iterator[None]:
+def as_usage(path: Path) -> Iterator[None]:
+    """Turns a failure to write the rows into a UsageError."""
     try:
         yield
     except OSError as error:
