@@ -18,9 +18,10 @@ from .calibrate.situation import Situation
 from .envelope import Envelope
 from .errors import UsageError
 from .foretell import Foretold, foretell
-from .placement import Parallel, Placement, place, streamed
+from .placement import Parallel, Placement, place
 from .power import Basis, Power, power
 from .ranges import Range
+from .remarks import has_peak, remarks
 from .workloads import StepCost, decode_step, step_cost
 
 VENDOR_ONLY = ("wafer", "lpu", "rdu")
@@ -196,7 +197,7 @@ def _answer(ask: Ask, placement: Placement, step: Foretold, first: Foretold) -> 
         needed_gb=placement.needed_gb,
         capacity_gb=placement.capacity_gb,
         tokens_per_s=speed,
-        ttft_ms=first.time_us.plus(link).times(1e-3) if _has_peak(ask.device) else None,
+        ttft_ms=first.time_us.plus(link).times(1e-3) if has_peak(ask.device) else None,
         ceiling_tokens_per_s=1e6 / floor_us,
         bound=_bound(time_us.point, memory_us, arithmetic_us, link.point),
         parts_us=parts,
@@ -209,12 +210,8 @@ def _answer(ask: Ask, placement: Placement, step: Foretold, first: Foretold) -> 
         basis=_basis(run, step, link.point > time_us.point / 2),
         engine=run.engine.name,
         doubts={"how well the external link is used": 1.0} if link.point > time_us.point / 2 else step.doubts,
-        notes=_notes(ask, placement),
+        notes=remarks(ask, situation(ask), placement),
     )
-
-
-def _has_peak(device: Envelope) -> bool:
-    return math.isfinite(device.peak_flops("f16"))
 
 
 def _link_us(placement: Placement) -> Range:
@@ -245,44 +242,3 @@ def _basis(run: Situation, step: Foretold, is_streamed: bool) -> str:
     if step.carried in ("fitted", "new engine"):
         return "fitted"
     return "carried" if platform_of(run) in {platform_of(one) for one in evidence().runs} else "specification"
-
-
-def _notes(ask: Ask, placement: Placement) -> tuple[str, ...]:
-    run, device = placement.run, ask.device
-    notes = [_evidence_note(run)]
-    if placement.streamed_bytes:
-        notes.append(
-            f"does not fit {run.chips} x {placement.capacity_gb:g} GB: {placement.streamed_bytes / 1e9:,.1f} GB of weights "
-            f"stream in for every token over {placement.link_gbs:g} GB/s: {1e6 / placement.link_floor_us:.3g} tok/s at most"
-        )
-    elif run.chips > 1 and (other := streamed(situation(ask), 0.0)) is not None and device.kind == "wafer":
-        notes.append(
-            f"on one, weights would stream in for every token over {other.link_gbs:g} GB/s: "
-            f"{1e6 / other.link_floor_us:.3g} tok/s at most"
-        )
-    most = max((one.chips for one in evidence().runs if one.device.kind == device.kind), default=0)
-    if run.chips > max(most, 1):
-        notes.append(f"{run.chips} devices are more than the {most} of any published run on a machine of this kind")
-    if ask.context > ask.model.max_context:
-        notes.append(f"context {ask.context} is beyond the {ask.model.max_context} that {ask.model.name} was made for")
-    if run.engine.service:
-        notes.append("the vendor's published speeds disclose neither batch nor placement; the interval allows for that")
-    if _has_peak(device):
-        notes.append(
-            "first token: the prompt's arithmetic at the dense f16 peak over an efficiency fitted to published GPU figures"
-        )
-    else:
-        notes.append("no arithmetic peak is known of it, so no time to the first token is given")
-    main = f"memories.{device.weights_in}"
-    wanted = [f"{main}.bandwidth_gbs", f"{main}.capacity_gb", *(["external_link_gbs"] if placement.streamed_bytes else [])]
-    for name, one in device.quantities():
-        if name in wanted:
-            notes.append(f"{name} {one.value:g}: {one.basis}, {one.source}" + (f"; {one.note}" if one.note else ""))
-    return tuple(notes)
-
-
-def _evidence_note(run: Situation) -> str:
-    runs = evidence().runs
-    same = [one for one in runs if one.device.name == run.device.name]
-    by = sum(one.engine.name == run.engine.name for one in same)
-    return f"evidence: {len(runs)} published speeds, {len(same)} of them on {run.device.name}, {by} with this engine"

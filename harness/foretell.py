@@ -57,7 +57,7 @@ def foretell(given: Calibration, runs: Sequence[Situation]) -> list[Foretold]:
         return []
     whole = design(runs, given.fit.effects)
     times = predict(whole, given.fit)
-    carried = [given.seen.carried(run) for run in runs]
+    carried: list[Carried] = [given.seen.carried(run) for run in runs]
     found = with_intervals(given.doubt, runs, times.time_us, times.log_variance, carried)
     scatter = np.where(undisclosed(runs), given.doubt.undisclosed, given.doubt.benchmark)
     return [

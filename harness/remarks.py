@@ -1,0 +1,67 @@
+"""What a reader must know of an answer, and where its inputs come from, in sentences."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from .calibrate.decode import evidence
+from .calibrate.situation import Situation
+from .envelope import Envelope
+from .placement import Placement, streamed
+
+if TYPE_CHECKING:
+    from .answer import Ask
+
+
+def remarks(ask: Ask, alone: Situation, placement: Placement) -> tuple[str, ...]:
+    """Sentences: evidence, what streams, what lies beyond the evidence or the model, and the sources of the machine's figures.
+
+    Args:
+        ask: the question.
+        alone: it as a run on one chip.
+        placement: of it.
+    """
+    run, device = placement.run, ask.device
+    notes = [_evidence_note(run)]
+    if placement.streamed_bytes:
+        notes.append(
+            f"does not fit {run.chips} x {placement.capacity_gb:g} GB: {placement.streamed_bytes / 1e9:,.1f} GB of weights "
+            f"stream in for every token over {placement.link_gbs:g} GB/s: {1e6 / placement.link_floor_us:.3g} tok/s at most"
+        )
+    elif run.chips > 1 and (other := streamed(alone, 0.0)) is not None and device.kind == "wafer":
+        notes.append(
+            f"on one, weights would stream in for every token over {other.link_gbs:g} GB/s: "
+            f"{1e6 / other.link_floor_us:.3g} tok/s at most"
+        )
+    most = max((one.chips for one in evidence().runs if one.device.kind == device.kind), default=0)
+    if run.chips > max(most, 1):
+        notes.append(f"{run.chips} devices are more than the {most} of any published run on a machine of this kind")
+    if ask.context > ask.model.max_context:
+        notes.append(f"context {ask.context} is beyond the {ask.model.max_context} that {ask.model.name} was made for")
+    if run.engine.service:
+        notes.append("the vendor's published speeds disclose neither batch nor placement; the interval allows for that")
+    if has_peak(device):
+        notes.append(
+            "first token: the prompt's arithmetic at the dense f16 peak over an efficiency fitted to published GPU figures"
+        )
+    else:
+        notes.append("no arithmetic peak is known of it, so no time to the first token is given")
+    main = f"memories.{device.weights_in}"
+    wanted = [f"{main}.bandwidth_gbs", f"{main}.capacity_gb", *(["external_link_gbs"] if placement.streamed_bytes else [])]
+    for name, one in device.quantities():
+        if name in wanted:
+            notes.append(f"{name} {one.value:g}: {one.basis}, {one.source}" + (f"; {one.note}" if one.note else ""))
+    return tuple(notes)
+
+
+def _evidence_note(run: Situation) -> str:
+    runs = evidence().runs
+    same = [one for one in runs if one.device.name == run.device.name]
+    by = sum(one.engine.name == run.engine.name for one in same)
+    return f"evidence: {len(runs)} published speeds, {len(same)} of them on {run.device.name}, {by} with this engine"
+
+
+def has_peak(device: Envelope) -> bool:
+    """Whether an arithmetic peak is known, without which nothing can be said of a prompt."""
+    return math.isfinite(device.peak_flops("f16"))
