@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import types
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -60,7 +61,7 @@ def model_from_hugging_face(config: Mapping[str, Any] | str | Path, name: str | 
 
 def _read(kind: type[_Shape], facts: Mapping[str, Any], where: str, documentation: tuple[str, ...] = ()) -> _Shape:
     fields = {field.name: field for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     for field in facts:
         if field not in fields:
             accepted = [*fields, *documentation]
@@ -71,6 +72,11 @@ def _read(kind: type[_Shape], facts: Mapping[str, Any], where: str, documentatio
         if field.name not in facts and field.default is dataclasses.MISSING:
             raise UsageError(f"{where}.{field.name} must be given: {_accepted(hints[field.name], field.name)}")
     return kind(**{field: _value(hints[field], value, f"{where}.{field}") for field, value in facts.items()})
+
+
+@cache
+def _hints(kind: type) -> Mapping[str, Any]:
+    return get_type_hints(kind)
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
