@@ -92,6 +92,35 @@ class Validate:
     results: str = MISSING
 
 
+@dataclass
+class Gate:
+    """`roofcast gate`."""
+
+    model: dict[str, Any] = field(default_factory=dict)
+    format: FormatChoice = field(default_factory=FormatChoice)
+    kernel: KernelChoice = field(default_factory=KernelChoice)
+    base: str | None = None
+    head: str | None = None
+    context: int = MISSING
+    fused: bool = False
+    sampling: str = "greedy"
+    implementation: str = "default"
+    residency: str = "cold"
+    least: float = MISSING
+    least_compile: float = MISSING
+    false_discovery: float = MISSING
+    confirmations: int = MISSING
+    inconclusive_fails: bool = False
+    budget_s: float = MISSING
+    least_quads: int = MISSING
+    most_quads: int = MISSING
+    compile_pairs: int = MISSING
+    kernel_limit_s: float = MISSING
+    output: str | None = None
+    results: str = MISSING
+    seed: int = 0
+
+
 def register() -> None:
     """Makes the schemas and the groups that follow from the code known to Hydra.
 
@@ -99,7 +128,7 @@ def register() -> None:
     adding one touches nothing else.
     """
     store = ConfigStore.instance()
-    for name, schema in (("bench", Bench), ("table", Table), ("doctor", Doctor), ("validate", Validate)):
+    for name, schema in (("bench", Bench), ("table", Table), ("doctor", Doctor), ("validate", Validate), ("gate", Gate)):
         store.store(name=f"{name}_schema", node=schema)
     for op in measured_ops():
         store.store(group="kernel", name=op, node=KernelChoice(ops=[op]))

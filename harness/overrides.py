@@ -15,12 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from . import catalogue
-from .config import Bench, Doctor, FormatChoice, Table, Timing, Validate
+from .config import Bench, Doctor, FormatChoice, Gate, Table, Timing, Validate
 from .errors import UsageError
 from .models import model_facts_from_hugging_face
 
 _CHOICE = re.compile(r"^(?P<group>model|device)=(?P<names>[\w./~ -]+(?:,[\w./~ -]+)*)$")
-_SCHEMAS = {"bench": Bench, "table": Table, "doctor": Doctor, "validate": Validate}
+_SCHEMAS = {"bench": Bench, "table": Table, "doctor": Doctor, "validate": Validate, "gate": Gate}
 
 
 def prepared(overrides: Sequence[str]) -> list[str]:

@@ -182,6 +182,8 @@ def may_use_jax(parts):
     match parts:
         case ("kernels", "ffi" | "thirds" | "decoded" | "decoder" | "triton", *_) | ("harness", "measure" | "bench", *_):
             return True
+        case ("harness", "gate", "worker"):
+            return True
         case ("kernels", "step", "compose" | "checkpoint"):
             return False
         case ("kernels", op, module) if op != "formats":
