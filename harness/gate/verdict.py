@@ -112,7 +112,7 @@ def confirmed(suspicion: Verdict, fresh: Sequence[Estimate], least: float, polic
     seen = " and ".join(change(one.point) for one in fresh)
     if sign * pooled.point >= least and all(sign * one.point >= least / 2 and one.p <= policy.false_discovery for one in fresh):
         return Verdict(suspicion.ruling, f"{suspicion.reason}; confirmed by {seen} in fresh processes", pooled)
-    if abs(pooled.point) < least:
+    if all(abs(one.point) < least for one in fresh):
         return Verdict("same", f"{change(suspicion.estimate.point)} at first, but {seen} in fresh processes", pooled)
     return Verdict("inconclusive", f"{change(suspicion.estimate.point)} at first, and {seen} in fresh processes", pooled)
 

@@ -143,6 +143,7 @@ def test_other_dependencies_are_not_comparable(repository):
     ("override", "words"),
     [
         ("base=nowhere", "base must be a commit, branch or tag that is here; got 'nowhere'"),
+        ("base=HEAD~99", "base must be a commit, branch or tag that is here; got 'HEAD~99'"),
         ("least=0", "least must be a number above 0 and below 1; got 0"),
         ("most_quads=5", "most_quads must be a whole number from 6; got 5"),
         ("kernel=step", "kernel must be ops of a decode step; got step"),

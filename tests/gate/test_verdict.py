@@ -46,6 +46,7 @@ SUSPICION = Verdict("slower", "+6 % in 24 interleaved comparisons", sure(0.06))
         ([sure(0.06), sure(0.05)], "slower"),
         ([sure(0.06), sure(0.0)], "inconclusive"),
         ([sure(0.01), sure(0.0)], "same"),
+        ([sure(0.05), sure(-0.02)], "inconclusive"),
         ([sure(-0.06), sure(-0.06)], "inconclusive"),
         ([sure(0.06), sure(0.06, p=0.2)], "inconclusive"),
         ([sure(0.06)], "inconclusive"),

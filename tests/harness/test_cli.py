@@ -90,7 +90,7 @@ def test_a_file_that_is_no_mapping_is_one_sentence(text: str, capsys: pytest.Cap
 
 
 def test_an_unknown_verb_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
-    assert complaint(capsys, "bnech").startswith("the first word must be one of bench, table, validate, doctor; got 'bnech'")
+    assert complaint(capsys, "bnech").startswith("the first word must be one of bench, table, validate, gate, doctor; got 'bnech'")
 
 
 def test_an_empty_store_says_what_to_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
