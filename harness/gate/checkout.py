@@ -79,12 +79,15 @@ def sweep(top: Path) -> None:
     """Removes the worktrees and folders of runs that were killed; those of runs that go on are left alone."""
     listed = _git(top, "worktree", "list", "--porcelain").stdout.splitlines()
     paths = [Path(line.removeprefix("worktree ")) for line in listed if line.startswith("worktree ")]
-    roots = {path.parent for path in paths if path.parent.name.startswith(_PREFIX)}
-    for root in roots | set(Path(tempfile.gettempdir()).glob(f"{_PREFIX}*")):
-        if _is_dead(root):
-            shutil.rmtree(root, ignore_errors=True)
-    if roots:
-        _git(top, "worktree", "prune")
+    ours = [path for path in paths if path.parent.name.startswith(_PREFIX)]
+    roots = {path.parent for path in ours} | set(Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"))
+    dead = {root for root in roots if _is_dead(root)}
+    for path in ours:
+        if path.parent in dead:
+            # Not `prune`, which would also forget somebody's worktree on a disk that is not there today.
+            _git(top, "worktree", "remove", "--force", str(path))
+    for root in dead:
+        shutil.rmtree(root, ignore_errors=True)
 
 
 @contextmanager

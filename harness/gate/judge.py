@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from .pair import Side
 from .trial import Bench, Key, NotComparableError, Trial, is_fine, is_sound
-from .verdict import NOTHING_SLOWER, Verdict, confirmed, exact_changes, exit_code, first_look
+from .verdict import Ruling, Verdict, confirmed, exact_changes, exit_code, first_look
 
 Condition = Literal["newly wrong", "mended", "not measured", "missing", "new"]
 
@@ -67,13 +67,8 @@ class Comparison:
     def exit_code(self, *, inconclusive_fails: bool) -> int:
         """What the gate ends with."""
         newly_wrong = any(one.condition == "newly wrong" for one in self.remarks)
-        rulings = [one.ruling for one in self.verdicts.values()]
+        rulings: list[Ruling] = [one.ruling for one in self.verdicts.values()]
         return exit_code(rulings, newly_wrong=newly_wrong, inconclusive_fails=inconclusive_fails)
-
-    @property
-    def is_good(self) -> bool:
-        """Nothing is slower, nothing newly wrong."""
-        return self.exit_code(inconclusive_fails=False) == NOTHING_SLOWER
 
 
 def compare(bench: Bench, budget_s: float) -> Comparison:
