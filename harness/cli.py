@@ -22,12 +22,15 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "predict": (".ask", "say how fast a model runs on a machine, how sure that is, what it draws and what it costs"),
     "claims": (".claims", "check the figures of an article on wafer-scale decode against physics and prediction"),
     "validate": (".validate", "set predictions beside published speeds and say how far they are off"),
+    "gate": (".gate.command", "say whether a revision makes any kernel slower, or wrong, than another"),
     "doctor": (".checkup", "say what on this machine will spoil a measurement, and what to do about it"),
 }
 """Verb -> module with `run(config) -> int`, and what it does. Modules are imported only when their verb runs."""
 
 OK, FAILED, USAGE = 0, 1, 2
 """Exit codes: done; something measured or read was wrong; the command could not be understood or obeyed."""
+_GATE_USAGE = 4
+"""The last of these from the gate, whose 2 says that it is inconclusive."""
 
 
 def main() -> None:
@@ -53,7 +56,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return _hydra(verb, rest)
     except KeyboardInterrupt:
-        return _complain("stopped; kernels that were finished are in the store, and nothing that was there is harmed")
+        return _complain("stopped; kernels that were finished are in the store, and nothing that was there is harmed", verb)
 
 
 def _hydra(verb: str, overrides: Sequence[str]) -> int:
@@ -71,7 +74,7 @@ def _hydra(verb: str, overrides: Sequence[str]) -> int:
             codes.append(action(config))
         except UsageError as error:
             # One configuration that cannot be must not cost a sweep the others.
-            codes.append(_complain(str(error)))
+            codes.append(_complain(str(error), verb))
 
     schemas.register()
     # Hydra then hands errors on as exceptions instead of printing its own report of them.
@@ -83,13 +86,13 @@ def _hydra(verb: str, overrides: Sequence[str]) -> int:
         # Hydra's parser and composer raise whatever they meet; what comes before the first job is about the command line.
         if is_running or isinstance(error, BrokenPipeError):
             raise
-        return _complain(explain(error, verb))
+        return _complain(explain(error, verb), verb)
     return max(codes, default=OK)
 
 
-def _complain(sentence: str) -> int:
+def _complain(sentence: str, verb: str = "") -> int:
     print(f"roofcast: {sentence}", file=sys.stderr)
-    return USAGE
+    return _GATE_USAGE if verb == "gate" else USAGE
 
 
 def _overview() -> str:

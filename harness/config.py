@@ -118,7 +118,44 @@ class Validate:
     results: str = MISSING
 
 
-SCHEMAS = {"bench": Bench, "table": Table, "predict": Predict, "claims": Claims, "doctor": Doctor, "validate": Validate}
+@dataclass
+class Gate:
+    """`roofcast gate`."""
+
+    model: dict[str, Any] = field(default_factory=dict)
+    format: FormatChoice = field(default_factory=FormatChoice)
+    kernel: KernelChoice = field(default_factory=KernelChoice)
+    base: str | None = None
+    head: str | None = None
+    context: int = MISSING
+    fused: bool = False
+    sampling: str = "greedy"
+    implementation: str = "default"
+    residency: str = "cold"
+    least: float = MISSING
+    least_compile: float = MISSING
+    false_discovery: float = MISSING
+    confirmations: int = MISSING
+    inconclusive_fails: bool = False
+    budget_s: float = MISSING
+    least_quads: int = MISSING
+    most_quads: int = MISSING
+    compile_pairs: int = MISSING
+    kernel_limit_s: float = MISSING
+    output: str | None = None
+    results: str = MISSING
+    seed: int = 0
+
+
+SCHEMAS = {
+    "bench": Bench,
+    "table": Table,
+    "predict": Predict,
+    "claims": Claims,
+    "doctor": Doctor,
+    "validate": Validate,
+    "gate": Gate,
+}
 """Verb -> schema."""
 
 

@@ -20,6 +20,8 @@ from .errors import UsageError
 from .models import model_facts_from_hugging_face
 
 _CHOICE = re.compile(r"^(?P<group>model|device)=(?P<names>[\w./~ -]+(?:,[\w./~ -]+)*)$")
+_COMMIT = re.compile(r"^(?P<key>base|head)=(?P<commit>[^'\",]*[~^@{}][^'\",]*)$")
+"""A commit in one of git's spellings that Hydra's grammar has no place for."""
 
 
 def prepared(overrides: Sequence[str]) -> list[str]:
@@ -35,6 +37,8 @@ def prepared(overrides: Sequence[str]) -> list[str]:
 
 
 def _prepared(override: str) -> str:
+    if commit := _COMMIT.match(override):
+        return f"{commit['key']}='{commit['commit']}'"
     match = _CHOICE.match(override)
     if match is None or (match["group"], match["names"]) == ("device", "null"):
         return override

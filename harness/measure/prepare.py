@@ -104,6 +104,7 @@ def prepare(
     residency: Residency,
     cache_bytes: float,
     dispatch_s: float,
+    calls: int | None = None,
 ) -> Kernel:
     """Makes a kernel ready: decides copies and method, and runs it once so that nothing is first in a sample.
 
@@ -112,6 +113,7 @@ def prepare(
         residency: `cold` rotates copies of what streams, `warm` uses one copy.
         cache_bytes: the last-level cache.
         dispatch_s: seconds that an empty call takes.
+        calls: of one sample, in a compiled loop however long the kernel takes; found out if None.
     """
     tensors = workload.operands()
     streamed = {name: value for name, value in packed.items() if tensors[name].role in ("weight", "kv")}
@@ -122,7 +124,7 @@ def prepare(
     first = jax.tree.map(jnp.array, streamed)
     once_s = _seconds_of_one(workload, compiled, first, hot)
 
-    if once_s >= DIRECT_DISPATCHES * dispatch_s:
+    if calls is None and once_s >= DIRECT_DISPATCHES * dispatch_s:
         pool = [first, *(jax.tree.map(jnp.copy, first) for _ in range(copies - 1))]
         sample, calls = _direct(workload, compiled, pool, hot, once_s)
         method = f"direct calls over {len(pool)} copies" if len(pool) > 1 else "direct calls"
@@ -130,7 +132,7 @@ def prepare(
     else:
         stacked = copies > 1 and resident <= STACKED_BYTES
         held = copies if stacked else min(copies, UNROLLED_COPIES)
-        sample, calls = _looped(workload, one, first, hot, held, stacked=stacked, dispatch_s=dispatch_s)
+        sample, calls = _looped(workload, one, first, hot, held, stacked=stacked, dispatch_s=dispatch_s, calls=calls)
         method = f"compiled loop of {calls} calls over {held} copies" if held > 1 else f"compiled loop of {calls} calls"
     is_cold = not workload.cost().streamed_bytes or held * resident >= 2 * cache_bytes
     return Kernel(
@@ -227,6 +229,7 @@ def _looped(
     *,
     stacked: bool,
     dispatch_s: float,
+    calls: int | None,
 ) -> tuple[Callable[[], float], int]:
     """A compiled loop over the copies, each call waiting for the one before, so that one dispatch pays for many calls."""
     carried = {name: first[name] for name in workload.donated if name in first}
@@ -255,10 +258,11 @@ def _looped(
         first_turn = (first_turn + turns) % MOST_TURNS
         return seconds
 
-    turns = 1
+    calls_per_turn = 1 if stacked else len(pool)
+    turns = 1 if calls is None else math.ceil(calls / calls_per_turn)
     wanted_s = max(SAMPLE_S, 2 * DIRECT_DISPATCHES * dispatch_s)
     run(turns)
-    while (seconds := min(run(turns), run(turns))) < wanted_s and turns < MOST_TURNS:
+    while calls is None and (seconds := min(run(turns), run(turns))) < wanted_s and turns < MOST_TURNS:
         turns = math.ceil(turns * min(8.0, max(1.5, 1.2 * wanted_s / seconds)))
-    calls = turns * (1 if stacked else len(pool))
-    return lambda: run(turns) / calls, calls
+    per_sample = turns * calls_per_turn
+    return lambda: run(turns) / per_sample, per_sample

@@ -69,15 +69,15 @@ def write(tables: Sequence[Table], path: Path) -> None:
         UsageError: if the ending is another, or the file cannot be written.
     """
     check_output(path)
-    text = "\n".join((_markdown if path.suffix == ".md" else _csv)(table) for table in tables)
+    text = "\n".join((markdown if path.suffix == ".md" else _csv)(table) for table in tables)
     with _as_usage(path), new_file(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
-def check_output(path: Path) -> None:
-    """Raises UsageError unless `path` can be written and its ending says a format that `write` knows."""
-    if path.suffix not in _SUFFIXES:
-        raise UsageError(f"output must be a file ending in {' or '.join(_SUFFIXES)}; got {str(path)!r}")
+def check_output(path: Path, suffixes: Sequence[str] = _SUFFIXES) -> None:
+    """Raises UsageError unless `path` can be written and its ending is that of a format which is known."""
+    if path.suffix not in suffixes:
+        raise UsageError(f"output must be a file ending in {' or '.join(suffixes)}; got {str(path)!r}")
     if path.is_dir():
         raise UsageError(f"output must be a file that can be written; got {str(path)!r}: it is a folder")
     with _as_usage(path), temporary_file(path.parent) as trial:
@@ -103,7 +103,8 @@ def _rich(table: Table, style: box.Box) -> RichTable:
     return drawn
 
 
-def _markdown(table: Table) -> str:
+def markdown(table: Table) -> str:
+    """A table as GitHub renders it, under its title."""
     body = "\n".join(line for line in _plain(_rich(table, box.MARKDOWN), 10_000).splitlines() if line)
     notes = "".join(f"\n- {note}" for note in table.notes)
     return f"### {table.title}\n\n{body}\n" + (f"{notes}\n" if notes else "")

@@ -1,0 +1,1 @@
+"""Two revisions measured side by side, and the verdict: slower, faster, same or inconclusive."""

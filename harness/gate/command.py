@@ -1,0 +1,116 @@
+"""`roofcast gate`: whether the head makes any kernel slower than the base, or wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from omegaconf import DictConfig, OmegaConf
+
+from ..errors import UsageError
+from ..linux import memory_available
+from ..plan import chosen, plan
+from ..report import gate as report
+from ..report.progress import Progress
+from ..report.table import check_output, show
+from .checkout import LOCK, Revision, side_by_side
+from .judge import compare
+from .pair import Side
+from .trial import Bench, Effort, NotComparableError
+from .verdict import NOT_COMPARABLE, Policy
+
+
+def run(config: DictConfig) -> int:
+    """Compares and shows. Returns 0, 1, 2 or 3 as `verdict` defines them."""
+    question = _question(config)
+    policy, effort = _policy(config), _effort(config)
+    if config.output:
+        check_output(Path(config.output), report.SUFFIXES)
+    with (
+        side_by_side(config.base, config.head, Path.cwd()) as (base, head, folder),
+        Progress() as progress,
+    ):
+        revisions: Mapping[Side, Revision] = {"base": base, "head": head}
+        try:
+            _check_environments(revisions)
+            bench = Bench(
+                revisions,
+                folder,
+                question,
+                policy,
+                effort,
+                np.random.default_rng(config.seed),
+                lambda what: progress(what, 0.0),
+            )
+            found = compare(bench, config.budget_s)
+        except NotComparableError as error:
+            print(f"roofcast: not comparable: {error}", file=sys.stderr)
+            return NOT_COMPARABLE
+    code = found.exit_code(inconclusive_fails=config.inconclusive_fails)
+    for table in report.tables(found):
+        show(table)
+    print(f"\n  {report.headline(found)}")
+    if config.output:
+        report.write(found, code, Path(config.output))
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with open(summary, "a", encoding="utf-8") as file:
+            file.write(report.as_markdown(found))
+    return code
+
+
+def _check_environments(revisions: Mapping[Side, Revision]) -> None:
+    if revisions["base"].lock != revisions["head"].lock:
+        raise NotComparableError(
+            f"{LOCK} differs between {revisions['base'].name} and {revisions['head'].name}, and each would need an "
+            "environment of its own"
+        )
+
+
+def _question(config: DictConfig) -> dict[str, Any]:
+    """What the workers are asked, in what JSON can say."""
+    parts = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(parts, dict)
+    asked = {name: parts[name] for name in ("model", "format", "context", "sampling", "fused")}
+    asked |= {"device": None, "devices": 1, "targets": []}
+    ops = list(config.kernel.ops)
+    if "step" in ops:
+        raise UsageError("kernel must be ops of a decode step; got step: the whole step is measured by roofcast bench alone")
+    step = plan(OmegaConf.create(asked))
+    if not step.calls(ops):
+        raise UsageError(f"kernel must be an op that {step.step.model.name} calls; got {', '.join(ops)}")
+    free_bytes = memory_available(Path("/")) or psutil.virtual_memory().available
+    return {
+        "plan": asked,
+        "ops": ops,
+        "implementation": config.implementation,
+        "residency": chosen("residency", config.residency, ("cold", "warm")),
+        "seed": _from(config, "seed", 0),
+        # Each of two processes holds its own copy of everything.
+        "free_bytes": free_bytes / 2,
+    }
+
+
+def _policy(config: DictConfig) -> Policy:
+    for name in ("least", "least_compile", "false_discovery"):
+        if not 0 < config[name] < 1:
+            raise UsageError(f"{name} must be a number above 0 and below 1; got {config[name]}")
+    return Policy(config.least, config.least_compile, config.false_discovery, _from(config, "confirmations", 1))
+
+
+def _effort(config: DictConfig) -> Effort:
+    for name in ("budget_s", "kernel_limit_s"):
+        if not 0 < config[name] < float("inf"):
+            raise UsageError(f"{name} must be a number of seconds above 0; got {config[name]}")
+    least = _from(config, "least_quads", 1)
+    return Effort(least, _from(config, "most_quads", least), _from(config, "compile_pairs", 0), config.kernel_limit_s)
+
+
+def _from(config: DictConfig, name: str, least: int) -> int:
+    if config[name] < least:
+        raise UsageError(f"{name} must be a whole number from {least}; got {config[name]}")
+    return config[name]

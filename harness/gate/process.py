@@ -1,0 +1,116 @@
+"""The gate's end of a worker: starts it on a revision's code, asks it, and gives up on one that does not answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..provenance import PACKAGE_FOLDER
+from .checkout import Revision
+
+
+class WorkerLostError(Exception):
+    """A worker ended or was ended; the text says why, to be read after the revision's name."""
+
+
+class RefusedError(Exception):
+    """A worker is well, and says why it cannot do what it was asked."""
+
+
+class Process:
+    """A worker on a revision's kernels. Use as a context: on leaving, the process is gone.
+
+    Args:
+        revision: whose kernels and configuration it has.
+        folder: for the links that make them importable, and what the worker says to nobody.
+        python: interpreter of its environment.
+    """
+
+    def __init__(self, revision: Revision, folder: Path, python: str = sys.executable) -> None:
+        _link(revision, folder)
+        self._complaints = open(folder / "stderr.txt", "w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+        self._process = subprocess.Popen(
+            # Links would otherwise be resolved from the folder in which the gate was started.
+            [python, "-m", "roofcast.harness.gate.worker"],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": path},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._complaints,
+            text=True,
+            encoding="utf-8",
+        )
+        self._answers: queue.Queue[str] = queue.Queue()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    def ask(self, what: str, timeout_s: float, **arguments: Any) -> Mapping[str, Any]:
+        """The answer to a request.
+
+        Raises:
+            WorkerLostError: if the process ended, or did not answer in time and was ended.
+            RefusedError: if it answers that it cannot.
+        """
+        assert self._process.stdin is not None
+        try:
+            print(json.dumps({"do": what, **arguments}), file=self._process.stdin, flush=True)
+            line = self._answers.get(timeout=timeout_s)
+        except BrokenPipeError:
+            line = ""
+        except queue.Empty:
+            self.close()
+            raise WorkerLostError(f"did not answer within {timeout_s:g} s and was stopped") from None
+        if not line:
+            raise WorkerLostError(self._last_words())
+        answer = json.loads(line)
+        if refusal := answer.get("refusal"):
+            raise RefusedError(refusal)
+        return answer
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.kill()
+        self._process.wait()
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        self._listener.join()
+        for stream in (self._process.stdin, self._process.stdout, self._complaints):
+            if stream is not None:
+                try:
+                    stream.close()
+                except BrokenPipeError:
+                    # What was not read in time by a process that is gone.
+                    continue
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._answers.put(line)
+        self._answers.put("")
+
+    def _last_words(self) -> str:
+        code = self._process.wait()
+        self._complaints.seek(0)
+        lines = [line.strip() for line in self._complaints if line.strip()]
+        how = f"ended with signal {-code}" if code < 0 else f"ended with code {code}"
+        return f"{how}: {lines[-1]}" if lines else how
+
+
+def _link(revision: Revision, folder: Path) -> None:
+    """Makes `roofcast` importable from a folder: kernels and configuration of the revision, the gate's own harness."""
+    package = folder / "roofcast"
+    package.mkdir(parents=True)
+    for room, home in (("kernels", revision.folder), ("conf", revision.folder), ("harness", PACKAGE_FOLDER.parent)):
+        (package / room).symlink_to(home / room, target_is_directory=True)

@@ -1,0 +1,167 @@
+"""The gate from end to end, in a repository made of this checkout. What is asserted does not hang on any time."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from roofcast.harness import cli
+
+ROOT = Path(__file__).parent.parent.parent
+MODEL = """
+name: tiny
+family: decoder
+layers: 2
+d_model: 64
+heads: 4
+kv_heads: 2
+head_dim: 16
+d_ff: 128
+vocab: 512
+max_context: 256
+source: test
+confidence: found
+"""
+QUICK = ("least_quads=6", "most_quads=6", "confirmations=1", "budget_s=1", "context=64", "model=tiny.yaml")
+ROPE = Path("kernels") / "rope" / "xla.py"
+
+
+def git(folder, *arguments):
+    who = ("-c", "user.name=test", "-c", "user.email=test@example.com")
+    subprocess.run(("git", "-C", folder, *who, *arguments), check=True)
+
+
+def change(folder, branch, file, old, new):
+    """A branch from main that differs in one line."""
+    git(folder, "checkout", "-qb", branch, "main")
+    text = (folder / file).read_text()
+    assert old in text
+    (folder / file).write_text(text.replace(old, new))
+    git(folder, "commit", "-qam", branch)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gate")
+    for room in ("kernels", "harness", "conf", "requirements"):
+        shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "tiny.yaml").write_text(MODEL)
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-qm", "main")
+    change(folder, "wrong", ROPE, "first * cosine - second * sine", "first * cosine + second * sine")
+    change(folder, "broken", ROPE, "import jax.numpy as jnp", "import jax.no_such_module as jnp")
+    change(folder, "hangs", ROPE, "    half = ", "    import time\n    time.sleep(600)\n    half = ")
+    change(folder, "dies", ROPE, "    half = ", "    import os\n    os.abort()\n    half = ")
+    change(folder, "locked", Path("requirements") / "run.txt", "==", "==9")
+    git(folder, "checkout", "-q", "main")
+    return folder
+
+
+def gate(repository, *arguments, **environment):
+    command = (sys.executable, "-m", "roofcast.harness", "gate", *QUICK, *arguments)
+    return subprocess.run(
+        command, cwd=repository, env=os.environ | environment, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def remarks(repository):
+    return {one["kernel"]: one for one in json.loads((repository / "found.json").read_text())["remarks"]}
+
+
+def test_unchanged_revisions_are_compared_in_every_quantity(repository, tmp_path):
+    done = gate(
+        repository,
+        "base=HEAD",
+        "kernel=rope",
+        "compile_pairs=2",
+        "budget_s=60",
+        "output=found.json",
+        GITHUB_STEP_SUMMARY=str(tmp_path / "s"),
+    )
+    assert done.stderr == ""
+    found = json.loads((repository / "found.json").read_text())
+    assert done.returncode == found["exit_code"]
+    assert {one["quantity"]: one["kernel"] for one in found["verdicts"]} == {
+        "latency": "rope 6x16",
+        "compile time": "rope 6x16",
+    }
+    assert (found["remarks"], found["exact_changes"], found["changed_code"]) == ([], [], {})
+    assert (tmp_path / "s").read_text().startswith("## roofcast gate: ")
+
+
+def test_a_kernel_that_became_wrong_is_named_alone(repository):
+    done = gate(repository, "base=main", "head=wrong", "kernel.ops=[rope,norm]", "compile_pairs=0", "output=found.json")
+    assert done.returncode == 1, done.stderr
+    assert {name: one["condition"] for name, one in remarks(repository).items()} == {"rope 6x16": "newly wrong"}
+    assert "newly wrong: rope 6x16" in done.stdout
+
+
+def test_the_way_back_is_a_kernel_that_is_mended(repository):
+    gate(repository, "base=wrong", "head=main", "kernel=rope", "compile_pairs=0", "output=found.json")
+    assert remarks(repository)["rope 6x16"]["condition"] == "mended"
+
+
+@pytest.mark.parametrize(
+    ("branch", "limit", "words"), [("hangs", "10", "did not answer within 10 s"), ("dies", "60", "ended with signal 6")]
+)
+def test_a_kernel_that_takes_its_process_with_it_is_named_and_the_others_are_measured(repository, branch, limit, words):
+    done = gate(
+        repository,
+        "base=main",
+        f"head={branch}",
+        "kernel.ops=[rope,norm]",
+        "compile_pairs=0",
+        f"kernel_limit_s={limit}",
+        "output=found.json",
+    )
+    assert done.returncode == 1, done.stderr
+    (name,) = found = remarks(repository)
+    assert found[name]["condition"] == "newly wrong"
+    assert words in found[name]["reason"]
+    assert "rmsnorm" in done.stdout
+
+
+def test_a_head_that_does_not_import_is_not_comparable(repository):
+    done = gate(repository, "base=main", "head=broken", "kernel=rope")
+    assert done.returncode == 3
+    (sentence,) = done.stderr.splitlines()
+    assert sentence.startswith("roofcast: not comparable: head, broken (")
+    assert "no_such_module" in sentence
+
+
+def test_other_dependencies_are_not_comparable(repository):
+    done = gate(repository, "base=main", "head=locked", "kernel=rope")
+    assert done.returncode == 3
+    assert "run.txt differs" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("base=nowhere", "base must be a commit, branch or tag that is here; got 'nowhere'"),
+        ("base=HEAD~99", "base must be a commit, branch or tag that is here; got 'HEAD~99'"),
+        ("least=0", "least must be a number above 0 and below 1; got 0"),
+        ("most_quads=5", "most_quads must be a whole number from 6; got 5"),
+        ("kernel=step", "kernel must be ops of a decode step; got step"),
+        ("output=found.csv", "output must be a file ending in .md or .json or .xml"),
+        ("nonsense=1", "nonsense is not a key of roofcast gate"),
+        ("residency=hot", "residency must be one of cold, warm; got 'hot'"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_code_4(repository, override, words, monkeypatch, capsys):
+    monkeypatch.chdir(repository)
+    assert cli.run(["gate", *QUICK, override]) == 4
+    said = capsys.readouterr().err
+    assert words in said
+    assert len(said.splitlines()) == 1
+
+
+def test_nothing_is_left_in_the_repository(repository):
+    listed = subprocess.run(
+        ("git", "-C", repository, "worktree", "list"), capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert len(listed) == 1
