@@ -166,6 +166,8 @@ def situation(ask: Ask) -> Situation:
         kv_bits=ask.kv_bits,
         prompt=ask.context,
         generated=0,
+        # A format that is asked for holds all matrices, as in `bench`.
+        experts_only=False,
     )
 
 

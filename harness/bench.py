@@ -135,7 +135,7 @@ def _drawing(weights: str | None, calls: Iterable[Workload]) -> Draw:
         return check.draw
     steps = [call for call in calls if isinstance(call, DecodeStep)]
     if not steps:
-        raise UsageError(f"weights must be null where kernel is not step; got {weights!r}")
+        raise UsageError(f"weights must be null unless the whole step of a decoder is measured (kernel=step); got {weights!r}")
     folder = Path(weights).expanduser()
     try:
         checkpoint = Checkpoint(folder)

@@ -180,7 +180,11 @@ def computing_modules():
 def may_use_jax(parts):
     """Implementations (the modules of an op's folder besides its workload and reference), what they share, what times them."""
     match parts:
-        case ("kernels", "ffi" | "thirds" | "decoded" | "decoder" | "dispatch" | "triton", *_) | ("harness", "measure" | "bench", *_):
+        case ("kernels", "ffi" | "thirds" | "decoded" | "decoder" | "dispatch" | "triton", *_) | (
+            "harness",
+            "measure" | "bench",
+            *_,
+        ):
             return True
         case ("harness", "gate", "worker"):
             return True

@@ -32,6 +32,7 @@ class Situation:
         size: weights relative to the model's, where it stands in for one whose shape is not known.
         pipeline: chips hold whole layers and work one after the other, not together.
         is_guessed: bits or chips are not published and were inferred.
+        experts_only: whether only a mixture's experts are narrow; None where the bits alone must tell, as in published rows.
     """
 
     device: Envelope
@@ -46,6 +47,7 @@ class Situation:
     size: float = 1.0
     pipeline: bool = False
     is_guessed: bool = False
+    experts_only: bool | None = None
 
     @property
     def traffic(self) -> Traffic:
@@ -57,7 +59,8 @@ class Situation:
 
         Checkpoints in the 4-bit floating-point formats narrow a mixture's experts only (gpt-oss, DeepSeek-R1 in NVFP4).
         """
-        if self.model.mixture is None or self.weight_bits not in (MXFP4_BITS, NVFP4_BITS):
+        is_told = self.weight_bits in (MXFP4_BITS, NVFP4_BITS)
+        if self.model.mixture is None or not (is_told if self.experts_only is None else self.experts_only):
             return self.weight_bits
         if self.engine.gguf:
             return Q8_0_BITS if self.weight_bits == MXFP4_BITS else self.weight_bits

@@ -114,6 +114,14 @@ def test_true_bits_count_the_scales():
     assert true_bits("int8", (1, 128)) == 8.25
 
 
+def test_a_format_holds_all_matrices_of_a_mixture():
+    bits = {"int4": 4.5, "int4_g128": 4.125}
+    one, other = (
+        asked(model="mixtral-8x7b", device="h200", weight=name, weight_bits=bits[name]).ceiling_tokens_per_s for name in bits
+    )
+    assert other / one == pytest.approx(4.5 / 4.125, rel=0.05)
+
+
 def test_a_range_keeps_its_order():
     speed, watts = Range(2.0, 4.0, 8.0), Range(6.0, 7.0, 8.0)
     assert speed.under(8.0) == Range(1.0, 2.0, 4.0)

@@ -193,7 +193,7 @@ def test_an_encoders_pass_is_measured_by_the_kernel_step(tmp_path: Path) -> None
 
 
 def test_weights_without_a_step_are_refused() -> None:
-    with pytest.raises(UsageError, match="weights must be null where kernel is not step; got 'folder'"):
+    with pytest.raises(UsageError, match="weights must be null unless the whole step"):
         _drawing("folder", [])
     with pytest.raises(UsageError, match=r"weights must be a folder with \*.safetensors files; got 'nowhere'"):
         _drawing("nowhere", [DecodeStep.of(SMALL)])
