@@ -14,12 +14,12 @@ from ..effects import Prior
 
 
 class Kernel(NamedTuple):
-    """What a fit tells apart: a chip's device name, an engine, a format, and the library that the engine calls, if known."""
+    """What a fit tells apart: a chip's device name, an engine, a format, and the library routine that the engine calls, if known."""
 
     chip: str
     engine: str
     format: str
-    library: str = ""
+    routine: str = ""
 
 
 class Effect(NamedTuple):
@@ -72,8 +72,8 @@ def effects_of(op: str, term: str, kernel: Kernel) -> tuple[Effect, ...]:
     common = (Effect(term, "base"), Effect(term, "engine", kernel.engine), Effect(term, "chip", kernel.chip))
     if term in _PHYSICAL:
         return common
-    called = f"{kernel.engine}, {kernel.library}" if kernel.library else kernel.engine
-    library = (Effect(term, "library", called),) if kernel.library else ()
+    called = f"{kernel.engine}, {kernel.routine}" if kernel.routine else kernel.engine
+    library = (Effect(term, "library", called),) if kernel.routine else ()
     both = f"{called}, {kernel.format}"
     return (
         *common,
