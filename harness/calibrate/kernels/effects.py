@@ -14,7 +14,7 @@ from ..effects import Prior
 
 
 class Kernel(NamedTuple):
-    """What a fit tells apart: a chip's device name, an engine, a format, and the library routine that the engine calls, if known."""
+    """What a fit tells apart: a chip's device name, an engine, a format, and the routine that the engine calls, if known."""
 
     chip: str
     engine: str
