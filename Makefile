@@ -18,8 +18,9 @@ help: ## list what there is to make
 bench: .venv/.run ## measure the kernels of a decode step here and carry them to other machines
 	@$(BIN)/roofcast bench $(ARGS)
 
+# Two files at a time, and no more than four: what a file compiles it compiles once, and each process holds a JAX.
 test: .venv/.dev ## run the tests
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile $(ARGS)
 
 lint: .venv/.dev ## check formatting, style and types
 	@$(BIN)/ruff format --check .

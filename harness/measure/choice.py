@@ -20,11 +20,17 @@ def chosen(workload: Workload, choice: str, backend: str) -> tuple[list[Implemen
         offered = (one for one, _ in supported(workload, backend))
         lacking = {one.name: reason for one in offered if (reason := one.missing())}
         return able[:1], lacking if able else refused
-    return _named(workload, choice, able, refused, f"{workload.op} has no implementation of that name on {backend}")
+    if choice == "all":
+        return able, refused
+    if named := [one for one in able if one.name == choice]:
+        return named, {}
+    return [], {choice: refused.get(choice, f"{workload.op} has no implementation of that name on {backend}")}
 
 
 def chosen_peers(workload: Workload, choice: str, backend: str) -> tuple[list[Implementation], dict[str, str]]:
     """Other libraries to measure beside ours, and those that were passed over with their reasons.
+
+    A library that has no routine for the op at all is not offered for it, so it is not passed over either.
 
     Args:
         workload: what is to be computed.
@@ -34,20 +40,12 @@ def chosen_peers(workload: Workload, choice: str, backend: str) -> tuple[list[Im
     if choice == "none":
         return [], {}
     able, refused = _offered(workload, backend, peers=True)
-    choice = choice if choice == "all" else f"peers.{choice}"
-    return _named(workload, choice, able, refused, f"no such library computes {workload.op} here")
+    if choice == "all":
+        return able, refused
+    name = f"peers.{choice}"
+    return [one for one in able if one.name == name], {name: refused[name]} if name in refused else {}
 
 
 def _offered(workload: Workload, backend: str, *, peers: bool) -> tuple[list[Implementation], dict[str, str]]:
     offered = list(supported(workload, backend, peers=peers))
     return [one for one, reason in offered if reason is None], {one.name: reason for one, reason in offered if reason}
-
-
-def _named(
-    workload: Workload, choice: str, able: list[Implementation], refused: dict[str, str], unknown: str
-) -> tuple[list[Implementation], dict[str, str]]:
-    if choice == "all":
-        return able, refused
-    named = [one for one in able if one.name == choice]
-    missing = {} if named or choice in refused else {choice: unknown}
-    return named, missing | {name: reason for name, reason in refused.items() if name == choice}

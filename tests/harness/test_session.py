@@ -317,3 +317,4 @@ def test_peers_are_never_chosen_unasked() -> None:
     assert [one.name for one in asked] == ["peers.numpy"]
     _, refused = chosen_peers(replace(GEMV, weight_format="bf16"), "numpy", "cpu")
     assert refused == {"peers.numpy": "weight_format must be f32; got bf16"}
+    assert chosen_peers(Embedding(rows=8, d=4, weight_format="f32"), "numpy", "cpu") == ([], {})
