@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -17,7 +16,8 @@ from .errors import UsageError
 from .models import model_from
 from .placement import PARALLEL
 from .plan import chosen
-from .report.answer import check_output, tables, write
+from .report.answer import SUFFIXES, tables, write
+from .report.output import checked
 from .report.table import show
 
 
@@ -27,8 +27,7 @@ def run(config: DictConfig) -> int:
     Raises:
         UsageError: if the question cannot be understood, or the only machine that is asked about cannot hold the model.
     """
-    if config.output:
-        check_output(Path(config.output).expanduser())
+    output = checked(config.output, SUFFIXES)
     found = answers(asks(config))
     if len(found) == 1 and found[0].refusal:
         raise UsageError(found[0].refusal)
@@ -37,8 +36,8 @@ def run(config: DictConfig) -> int:
     source = _source(config.model)
     for table in tables(found, source):
         show(table)
-    if config.output:
-        write(found, source, Path(config.output).expanduser())
+    if output:
+        write(found, source, output)
     return 0
 
 

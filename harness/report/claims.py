@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import table as drawn
-from .answer import write_text
+from .output import write_text
 from .table import Column, Table
 
 if TYPE_CHECKING:

@@ -142,7 +142,8 @@ def test_a_row_of_the_evidence_is_never_predicted_by_a_fit_that_has_seen_it(tmp_
         (["publishd=x"], "publishd is not a key of roofcast validate; did you mean published?"),
         (["seed=many"], "seed must be of type Integer; got 'many'"),
         (["seed=-1"], "seed must be a whole number from 0; got -1"),
-        (["rows=no/such/folder/x.csv"], "rows must be a file that can be written; got 'no/such/folder/x.csv'"),
+        (["rows=empty.csv/x.csv"], "rows must be a file that can be written; got 'empty.csv/x.csv'"),
+        (["rows=x.md"], "rows must be a file ending in .csv; got 'x.md'"),
     ],
 )
 def test_bad_input_gets_one_sentence(tmp_path, capsys, arguments, sentence):
