@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..answer import Answer
+from ..calibrate.decode import calibration, evidence
 from ..ranges import Range
 from . import table as drawn
 from .output import write_text
@@ -17,7 +18,6 @@ from .table import Column, Table
 from .words import figure, percent
 
 SUFFIXES = (".md", ".csv", ".json")
-_INTERVAL = "low and high enclose 80 %, and no speed is above the physical ceiling"
 
 
 def tables(answers: Sequence[Answer], source: str) -> list[Table]:
@@ -27,8 +27,17 @@ def tables(answers: Sequence[Answer], source: str) -> list[Table]:
         answers: to one model's questions.
         source: of the model's shape, in words.
     """
-    notes = [f"model: {source}", _INTERVAL]
+    notes = [f"model: {source}", interval_note()]
     return _full(answers[0], notes) if len(answers) == 1 else [_lines(answers, notes)]
+
+
+def interval_note() -> str:
+    """What low and high are worth, as measured."""
+    held = f"of {len(evidence().runs)} published speeds they held {percent(calibration().held)}"
+    return (
+        f"low and high are 80 % intervals: {held} where a fit had not seen the hardware and model (roofcast validate); "
+        "no speed is above the physical ceiling"
+    )
 
 
 def write(answers: Sequence[Answer], source: str, path: Path) -> None:
