@@ -9,11 +9,12 @@ from functools import cache
 
 from ..kernels.formats import format_named
 from ..kernels.model import Model, Step
-from .calibrate.decode import calibration, evidence
+from .calibrate.decode import Evidence, informed
 from .calibrate.effects import Effect, prior_of
 from .calibrate.engine import UNSTATED, VENDOR_ONLY, Engine, engine_named, engines_on, known_engine, runs_on
 from .calibrate.interval import Z_80
 from .calibrate.machines.term import platform_of
+from .calibrate.published import Published
 from .calibrate.situation import Situation
 from .envelope import Envelope
 from .errors import UsageError
@@ -128,8 +129,12 @@ def true_bits(format: str, rows: tuple[int, int] = _WEIGHTS) -> float:
     return 8 * format_named(format).nbytes(rows) / math.prod(rows)
 
 
-def answers(asks: Sequence[Ask]) -> list[Answer]:
+def answers(asks: Sequence[Ask], imported: tuple[Published, ...] = ()) -> list[Answer]:
     """One answer per question, all in one go; what cannot be placed is refused in its own answer.
+
+    Args:
+        asks: the questions.
+        imported: measured speeds that are evidence beside the project's own.
 
     Raises:
         UsageError: if a model has no decode step, or an engine is not known.
@@ -144,11 +149,11 @@ def answers(asks: Sequence[Ask]) -> list[Answer]:
             placed.append(error)
     found = [one for one in placed if isinstance(one, Placement)]
     first = [_opening(ask, one) for ask, one in zip(asks, placed, strict=True) if isinstance(one, Placement)]
-    told = foretell(calibration(), [one.run for one in found])
-    opened = foretell(calibration(), first)
+    known, given = informed(imported)
+    told, opened = foretell(given, [one.run for one in found]), foretell(given, first)
     results = iter(zip(found, told, opened, strict=True))
     return [
-        Answer(ask, refusal=str(one)) if isinstance(one, UsageError) else _answer(ask, *next(results))
+        Answer(ask, refusal=str(one)) if isinstance(one, UsageError) else _answer(ask, known, *next(results))
         for ask, one in zip(asks, placed, strict=True)
     ]
 
@@ -196,7 +201,7 @@ def _cost(model: Model, context: int) -> StepCost:
     return step_cost(decode_step(Step(model, context)))
 
 
-def _answer(ask: Ask, placement: Placement, step: Foretold, first: Foretold) -> Answer:
+def _answer(ask: Ask, known: Evidence, placement: Placement, step: Foretold, first: Foretold) -> Answer:
     run = placement.run
     arithmetic_us = _cost(ask.model, ask.context).flops / (run.streams * ask.device.peak_flops(ask.weight)) * 1e6
     floor_us = max(run.floor_us, arithmetic_us, placement.link_floor_us)
@@ -223,10 +228,10 @@ def _answer(ask: Ask, placement: Placement, step: Foretold, first: Foretold) -> 
             if (drawn := power(ask.device, run.chips, basis)) is not None
         ),
         cost_per_million=None if ask.price is None else speed.under(ask.price * run.chips / 3600 * 1e6),
-        basis=_basis(run, step, link.point > time_us.point / 2),
+        basis=_basis(run, step, known, is_streamed=link.point > time_us.point / 2),
         engine=run.engine.name,
         doubts={"how well the external link is used": 1.0} if link.point > time_us.point / 2 else step.doubts,
-        notes=remarks(ask, situation(ask), placement, lack_gb),
+        notes=remarks(ask, situation(ask), placement, lack_gb, known),
     )
 
 
@@ -251,10 +256,10 @@ def _energy(basis: Basis, drawn: Power, speed: Range) -> Energy:
     return Energy(basis, watts, speed.under(1.0).jointly(watts), drawn.scope, drawn.source)
 
 
-def _basis(run: Situation, step: Foretold, is_streamed: bool) -> str:
+def _basis(run: Situation, step: Foretold, known: Evidence, *, is_streamed: bool) -> str:
     """`fitted` on speeds of the machine, `carried` from others of its platform, else its specification."""
     if is_streamed:
         return "specification"
     if step.carried in ("fitted", "new engine"):
         return "fitted"
-    return "carried" if platform_of(run) in {platform_of(one) for one in evidence().runs} else "specification"
+    return "carried" if platform_of(run) in {platform_of(one) for one in known.runs} else "specification"

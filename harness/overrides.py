@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 import shlex
 from collections.abc import Sequence
@@ -44,6 +45,13 @@ def prepared(overrides: Sequence[str]) -> list[str]:
                     f"{found['key']}='x-${{hydra:job.num}}.csv'; got {found['path']!r}"
                 )
     return [_prepared(one) for one in overrides]
+
+
+def with_files(words: Sequence[str]) -> list[str]:
+    """The words of a command line whose first ones name files, as overrides."""
+    named = list(itertools.takewhile(lambda word: "=" not in word and not word.startswith("-"), words))
+    listed = ",".join("'" + name.replace("\\", "\\\\").replace("'", "\\'") + "'" for name in named)
+    return [*([f"files=[{listed}]"] if named else []), *words[len(named) :]]
 
 
 def _prepared(override: str) -> str:

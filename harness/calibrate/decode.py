@@ -123,6 +123,20 @@ def calibration() -> Calibration:
     return Calibration(fitted, doubt, Seen.of(known.runs), given["doubt"]["held"])
 
 
+@cache
+def informed(more: tuple[Published, ...]) -> tuple[Evidence, Calibration]:
+    """The project's evidence with more rows, and the fit to all of it; how far that is to be doubted is not learned anew."""
+    known, given = evidence(), calibration()
+    if not more:
+        return known, given
+    added = evidence_of(more)
+    rows, runs = known.rows + added.rows, known.runs + added.runs
+    time_us = np.concatenate([known.time_us, added.time_us])
+    return Evidence(rows, runs, time_us), Calibration(
+        fit(design(runs), time_us, huber(runs)), given.doubt, Seen.of(runs), given.held
+    )
+
+
 def calibrated(known: Evidence) -> Calibration:
     """Fits the parameters to evidence, and learns from held-out rows how far predictions are to be doubted.
 
