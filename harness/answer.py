@@ -24,7 +24,7 @@ from .ranges import Range
 from .remarks import has_peak, remarks
 from .workloads import StepCost, decode_step, step_cost
 
-VENDOR_ONLY = ("wafer", "lpu", "rdu")
+VENDOR_ONLY = ("lpu", "rdu")
 """Kinds of machines that only their vendor's own software runs on."""
 
 _WEIGHTS = (4096, 4096)

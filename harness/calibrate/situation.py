@@ -82,10 +82,17 @@ class Situation:
         return self.size * (read.experts * self.weight_bits + read.body * self.body_bits + read.head * self.head_bits) / 8
 
     @property
-    def resident_gb(self) -> float:
-        """Memory that the weights take."""
+    def least_bytes(self) -> float:
+        """Weights that a token reads where the LM head is as narrow as the rest, whatever the engine does with it."""
         read = self.traffic
-        return self.size * (read.resident_experts * self.weight_bits + read.resident_body * self.body_bits) / 8e9
+        return self.size * (read.experts * self.weight_bits + (read.body + read.head) * self.body_bits) / 8
+
+    @property
+    def resident_gb(self) -> float:
+        """Memory that the weights take; an engine that leaves the LM head at 16 bits leaves the input embedding, too."""
+        read = self.traffic
+        body, vocabulary = read.resident_body * self.body_bits, read.resident_vocabulary * self.head_bits
+        return self.size * (read.resident_experts * self.weight_bits + body + vocabulary) / 8e9
 
     @property
     def kv_bytes(self) -> float:
@@ -110,8 +117,8 @@ class Situation:
 
     @property
     def floor_us(self) -> float:
-        """Time per token that nothing beats: weights and KV cache over the peak bandwidth of all chips."""
-        return (self.weight_bytes + self.kv_bytes) / (self.streams * self.device.main.bandwidth_gbs.value) / 1e3
+        """Time per token that no engine beats: weights and KV cache over the peak bandwidth of all chips."""
+        return (self.least_bytes + self.kv_bytes) / (self.streams * self.device.main.bandwidth_gbs.value) / 1e3
 
     @property
     def prefill_floor_us(self) -> float:

@@ -6,11 +6,11 @@ import math
 
 from ..effects import Effect
 from ..situation import Situation
-from .term import Term, layer_effects
+from .term import Term, layer_effects, round_trip
 
 
 def terms(run: Situation) -> tuple[Term, ...]:
-    """Latency of the layers, and of the hops among the chips that share one.
+    """Latency of the layers, of the hops among the chips that share one, and a round trip.
 
     A token passes the layers one by one. A layer whose weights exceed one chip's SRAM is split, and its partial sums
     meet in a tree: one more hop per doubling of the chips.
@@ -22,4 +22,5 @@ def terms(run: Situation) -> tuple[Term, ...]:
     return (
         Term("layers", float(run.model.layers), effects),
         Term("hops", run.model.layers * math.log2(chips_per_layer), hop),
+        round_trip(run),
     )

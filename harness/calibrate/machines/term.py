@@ -62,6 +62,15 @@ def layers(run: Situation, widths: float, effects: Mapping[Effect, float]) -> tu
     return (plain, Term("mixtures", run.model.mixture_layers * widths, more))
 
 
+def round_trip(run: Situation) -> Term:
+    """What a token waits for once, between its last layer and the next token's first: sampling, and the way out and back.
+
+    Elsewhere it hides behind the weights that stream meanwhile; on machines that keep them in SRAM it is a good part of a
+    small model's token.
+    """
+    return Term("round trip", 1.0, {Effect("token", "base"): 1.0, Effect("token", "engine", run.engine.name): 1.0})
+
+
 def prefill(run: Situation) -> tuple[Term, ...]:
     """What the prompt costs beyond its floor, where the speed as published counts it."""
     amount_us = run.prefill_floor_us

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from ..effects import Effect
 from ..situation import Situation
-from .term import Term, layer_effects, layers
+from .term import Term, layer_effects, layers, round_trip
 
 _WIDTH = 4096
 """d_model at which the hops across the mesh and the vectors that travel it take as long as each other."""
 
 
 def terms(run: Situation) -> tuple[Term, ...]:
-    """Latency of the layers.
+    """Latency of the layers, and a round trip.
 
     A layer's product of matrix and vector broadcasts its input along the rows of a square of P cores and reduces its
     output along the columns: sqrt(P) hops, plus the words that each hop passes on, which grow with d_model (the PLMR model of
@@ -19,4 +19,5 @@ def terms(run: Situation) -> tuple[Term, ...]:
     hundredth of that, and more wafers only add one hop each.
     """
     widths = (1 + run.model.d_model / _WIDTH) / 2
-    return layers(run, widths, {**layer_effects(run), Effect("layer", "kind", "wafer"): 1.0})
+    effects = {**layer_effects(run), Effect("layer", "kind", "wafer"): 1.0}
+    return (*layers(run, widths, effects), round_trip(run))
