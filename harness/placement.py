@@ -85,6 +85,8 @@ def streamed(alone: Situation, activations_gb: float, chips: int = 1) -> Placeme
     A wafer streams every weight and keeps none (weight streaming as the vendor describes it); other machines keep what
     fits and stream the rest.
     """
+    # The format that is asked for holds all that streams, whatever an engine does with an LM head that stays.
+    alone = replace(alone, engine=replace(alone.engine, narrow_head=True))
     link, capacity_gb = alone.device.external_link_gbs, alone.device.capacity_gb
     kept_gb = alone.kv_gb + activations_gb
     if link is None or capacity_gb is None or kept_gb > capacity_gb * chips:
