@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cache
 
 from ...kernels.model import Model, Step
-from ..catalogue import facts, names
+from ..catalogue import names
 from ..errors import UsageError
-from ..models import model_from
-from ..workloads import decode_step, kv_bytes, streamed_weight_elements
+from ..models import model_named
+from ..workloads import decode_step, kv_bytes, resident_elements, streamed_weight_elements
 
 _KV_BYTES = 2
 _LIKE_SIZE = (math.log(1.5), math.log(4))
@@ -48,9 +48,8 @@ def traffic(model: Model) -> Traffic:
     experts = [need for need in needs if need.role.startswith("expert")]
     head = streamed_weight_elements([need for need in needs if need.role == "lm_head"])
     routed = streamed_weight_elements(experts)
-    resident = sum(need.resident for need in needs)
-    resident_experts = sum(need.resident for need in experts)
-    vocabulary = sum(need.resident for need in needs if need.role in ("embedding", "lm_head"))
+    resident, resident_experts = resident_elements(needs), resident_elements(experts)
+    vocabulary = resident_elements([need for need in needs if need.role in ("embedding", "lm_head")])
     body = streamed_weight_elements(needs) - routed - head
     if body + routed + head <= 0:
         raise UsageError(f"model must read weights; {model.name} reads none")
@@ -88,5 +87,4 @@ def stand_in(total: float, active: float) -> Model | None:
 
 @cache
 def _decoders() -> tuple[Model, ...]:
-    models = (model_from(facts("model", name), name) for name in names("model"))
-    return tuple(model for model in models if model.family == "decoder")
+    return tuple(model for model in map(model_named, names("model")) if model.family == "decoder")
