@@ -13,7 +13,7 @@ from .devices import device_from, device_named
 from .envelope import Envelope
 from .errors import UsageError
 from .models import model_from
-from .placement import PARALLEL
+from .placing import PARALLEL
 from .plan import chosen
 from .report.answer import SUFFIXES, tables, write
 from .report.output import checked
