@@ -15,7 +15,7 @@ from .envelope import Envelope
 from .errors import UsageError
 from .importing import shelf
 from .models import model_from
-from .placement import PARALLEL
+from .placing import PARALLEL
 from .plan import chosen
 from .report.answer import SUFFIXES, tables, write
 from .report.output import checked

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .calibrate.decode import Evidence, calibration, evidence, speeds
+from .calibrate.runs import Runs
 from .calibrate.situation import Situation
 from .envelope import Envelope
 from .placement import Placement, streamed
@@ -70,7 +71,7 @@ def _measured(run: Situation, known: Evidence) -> Iterator[str]:
     own = len(evidence().rows)
     for row, one in zip(known.rows[own:], known.runs[own:], strict=True):
         if (one.device.name, one.model, one.chips) == (run.device.name, run.model, run.chips):
-            alone = speeds(calibration(), [one])
+            alone = speeds(calibration(), Runs.of([one]))
             low, point, high = (figure(float(end[0])) for end in (alone.low, alone.point, alone.high))
             yield (
                 f"measured ({row.id}): {figure(row.tok_s)} tok/s with {one.engine.name}, {one.weight_bits:.3g} bits a weight, "

@@ -17,7 +17,8 @@ from ..envelope import Envelope
 from ..errors import UsageError
 from ..models import model_named
 from .engine import engine_named
-from .situation import MXFP4_BITS, Situation
+from .runs import MXFP4_BITS
+from .situation import Situation
 from .traffic import active_parameters, stand_in, traffic
 
 REQUIRED = ("hardware", "model", "tok_s")

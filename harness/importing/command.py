@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from ..answer import true_bits
 from ..calibrate.decode import calibration, speeds
 from ..calibrate.published import situation
+from ..calibrate.runs import Runs
 from ..catalogue import names
 from ..errors import UsageError
 from ..record import utc_now
@@ -90,7 +91,7 @@ def _table(name: str, found: list[Outcome]) -> Table:
     columns += [Column("bits", "a weight"), Column("context"), Column("measured", "tok/s")]
     columns += [Column("low", "tok/s"), Column("point", "tok/s"), Column("high", "tok/s"), Column("error")]
     taken = [(one.tool, one.row, situation(one.row)) for one in found if one.row]
-    foretold = speeds(calibration(), [run for _, _, run in taken])
+    foretold = speeds(calibration(), Runs.of([run for _, _, run in taken]))
     body = [
         [
             row.model,

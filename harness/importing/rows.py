@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
+from ...kernels.model import Step
 from ..calibrate.engine import engines_on, runs_on
 from ..calibrate.published import Published, device_labelled, row_of, situation
-from ..calibrate.traffic import traffic
 from ..errors import UsageError
 from ..models import model_named
+from ..workloads import decode_step, resident_elements
 from . import llama_bench, pytest_benchmark, trtllm, vllm
 from .documents import Entry
 from .fields import Document, LeftOutError, Reading
@@ -145,8 +146,7 @@ def _check(row: Published, params_b: float) -> None:
     if not runs_on(run.engine, run.device):
         known = ", ".join(engines_on(run.device))
         raise UsageError(f"engine must be one that runs on {run.device.name} ({known}); got {row.engine!r}")
-    read = traffic(model_named(row.model))
-    counted_b = (read.resident_body + read.resident_experts) / 1e9
+    counted_b = resident_elements(decode_step(Step(model_named(row.model), 1))) / 1e9
     if params_b and abs(params_b / counted_b - 1) > _LIKE_SIZE:
         raise UsageError(f"model must have the {params_b:.3g} billion parameters of the file; {row.model} has {counted_b:.3g}")
     ceiling = 1e6 / (run.floor_us + run.prefill_floor_us)
