@@ -146,7 +146,8 @@ def answers(asks: Sequence[Ask]) -> list[Answer]:
     figures = _outcome(kept) if kept else None
     told = (_answer(ask, one, figures, place) for place, (ask, one) in enumerate(kept) if figures)
     return [
-        Answer(ask, refusal=str(one)) if isinstance(one, UsageError) else next(told) for ask, one in zip(asks, placed, strict=True)
+        Answer(ask, refusal=str(one)) if isinstance(one, UsageError) else next(told)
+        for ask, one in zip(asks, placed, strict=True)
     ]
 
 

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from . import config as schemas
 from .errors import UsageError
+from .filters import as_filters
 from .overrides import check_keys, explain, prepared
 
 VERBS: Mapping[str, tuple[str, str]] = {
@@ -88,7 +89,7 @@ def _hydra(verb: str, overrides: Sequence[str]) -> int:
     # Hydra then hands errors on as exceptions instead of printing its own report of them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        sys.argv = [f"roofcast {verb}", *prepared(overrides)]
+        sys.argv = [f"roofcast {verb}", *prepared(as_filters(overrides) if verb == "table" else overrides)]
         hydra.main(version_base="1.3", config_path="pkg://roofcast.conf", config_name=verb)(job)()
     except Exception as error:
         # Hydra's parser and composer raise whatever they meet; what comes before the first job is about the command line.

@@ -1,4 +1,4 @@
-"""The calibrated predictions of many models, machines, formats and contexts at once, cell by cell what `predict` would answer."""
+"""Predictions of many models, machines, formats and contexts at once, cell by cell what `predict` would answer."""
 
 from __future__ import annotations
 
@@ -82,8 +82,7 @@ class Grid:
     def refusals(self) -> np.ndarray:
         """Why a cell has no figures; empty where it has."""
         found = np.array(self._refusals, dtype=object)[self.device]
-        runs, fits = self.placed.runs, self.placed.fits
-        for cell in np.flatnonzero(~fits & (found == "")):
+        for cell in np.flatnonzero(~self.placed.fits & (found == "")):
             model, device = self.axes.models[self.model[cell]], self.axes.devices[self.device[cell]]
             found[cell] = too_large(model, device, float(self.placed.needed_gb[cell]))
         return found
@@ -101,6 +100,8 @@ class Grid:
         yield "weight_bits", runs.weight_bits
         yield "kv_bits", runs.kv_bits
         yield "context", np.array(axes.contexts)[self.context]
+        limits = np.array([model.max_context for model in axes.models])[self.model]
+        yield "beyond_model_context", np.array(axes.contexts)[self.context] > limits
         yield "prompt", np.full(len(self), axes.prompt)
         yield "engine", _texts(engine.name for engine in runs.engines)[runs.engine]
         yield "refusal", self.refusals
