@@ -144,7 +144,7 @@ def answers(asks: Sequence[Ask], imported: tuple[Published, ...] = ()) -> list[A
     for ask in asks:
         alone, activations_gb = situation(ask), _activations_gb(ask)
         try:
-            _check_engine(alone.engine, ask)
+            check_engine(alone.engine, ask.device, ask.engine)
             placed.append(place(alone, activations_gb, ask.devices, ask.parallel))
         except UsageError as error:
             placed.append(error)
@@ -162,7 +162,7 @@ def _outcome(kept: Sequence[tuple[Ask, Placement]], known: Evidence, given: Cali
     return outcome(
         Runs.of([one.run for _, one in kept]),
         prompt=np.array([float(ask.prompt) for ask, _ in kept]),
-        flops=np.array([float(_cost(ask.model, ask.context).flops) for ask, _ in kept]),
+        flops=np.array([float(cost_of(ask.model, ask.context).flops) for ask, _ in kept]),
         peak_flops=np.array([ask.device.peak_flops(ask.weight) for ask, _ in kept]),
         link_floor_us=np.array([one.link_floor_us for _, one in kept]),
         has_ttft=np.array([not _lack_gb(ask, one) for ask, one in kept]),
@@ -203,18 +203,20 @@ def engine_of(ask: Ask) -> Engine:
     return engine_named("provider", ask.device) if ask.device.kind in VENDORS_SERVICE else Engine(UNSTATED)
 
 
-def _check_engine(engine: Engine, ask: Ask) -> None:
-    if not runs_on(engine, ask.device):
-        known = ", ".join(engines_on(ask.device))
-        raise UsageError(f"engine must be one that runs on {ask.device.name} ({known}); got {ask.engine!r}")
+def check_engine(engine: Engine, device: Envelope, asked: str | None) -> None:
+    """Raises UsageError unless an engine exists for a machine; `asked` is how it was named."""
+    if not runs_on(engine, device):
+        known = ", ".join(engines_on(device))
+        raise UsageError(f"engine must be one that runs on {device.name} ({known}); got {asked!r}")
 
 
 def _activations_gb(ask: Ask) -> float:
-    return _cost(ask.model, ask.context).hot_bytes / 1e9
+    return cost_of(ask.model, ask.context).hot_bytes / 1e9
 
 
 @cache
-def _cost(model: Model, context: int) -> StepCost:
+def cost_of(model: Model, context: int) -> StepCost:
+    """What a token of the model costs at the least."""
     return step_cost(decode_step(Step(model, context)))
 
 

@@ -59,10 +59,7 @@ def asks(config: DictConfig) -> list[Ask]:
         if config[name] is not None and config[name] < 1:
             raise UsageError(f"{name} must be a whole number from 1; got {config[name]}")
     chosen("format.activation", config.format.activation, format_names("activation"))
-    if config.price is not None and not 0 < config.price <= _MOST_PRICE:
-        raise UsageError(
-            f"price must be a number above 0 and at most {_MOST_PRICE:g}, per device and hour; got {config.price:g}"
-        )
+    check_price(config.price)
     chosen("parallel", config.parallel, PARALLEL)
     return [
         Ask(
@@ -80,6 +77,12 @@ def asks(config: DictConfig) -> list[Ask]:
         )
         for device in _devices(config)
     ]
+
+
+def check_price(price: float | None) -> None:
+    """Raises UsageError unless a price per device and hour is none, or one that can be reckoned with."""
+    if price is not None and not 0 < price <= _MOST_PRICE:
+        raise UsageError(f"price must be a number above 0 and at most {_MOST_PRICE:g}, per device and hour; got {price:g}")
 
 
 def _devices(config: DictConfig) -> list[Envelope]:

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from . import config as schemas
 from .errors import UsageError
+from .filters import as_filters
 from .overrides import check_keys, explain, prepared, with_files
 
 VERBS: Mapping[str, tuple[str, str]] = {
@@ -32,6 +33,8 @@ OK, FAILED, USAGE = 0, 1, 2
 """Exit codes: done; something measured or read was wrong; the command could not be understood or obeyed."""
 _GATE_USAGE = 4
 """The last of these from the gate, whose 2 says that it is inconclusive."""
+_SHORTHAND: Mapping[str, Callable[[Sequence[str]], Sequence[str]]] = {"import": with_files, "table": as_filters}
+"""Verb -> what makes overrides of words that only it takes."""
 _STOPPED = {"bench": "stopped; kernels that were finished are in the store, and nothing that was there is harmed"}
 """What a verb that was interrupted says, where that is more than that it stopped."""
 
@@ -89,7 +92,8 @@ def _hydra(verb: str, overrides: Sequence[str]) -> int:
     # Hydra then hands errors on as exceptions instead of printing its own report of them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        sys.argv = [f"roofcast {verb}", *prepared(with_files(overrides) if verb == "import" else overrides)]
+        words = _SHORTHAND[verb](overrides) if verb in _SHORTHAND else overrides
+        sys.argv = [f"roofcast {verb}", *prepared(words)]
         hydra.main(version_base="1.3", config_path="pkg://roofcast.conf", config_name=verb)(job)()
     except Exception as error:
         # Hydra's parser and composer raise whatever they meet; what comes before the first job is about the command line.

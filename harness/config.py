@@ -69,10 +69,28 @@ class Bench(Question):
 
 
 @dataclass
+class Only:
+    """What a grid is narrowed to; everything where a list is empty."""
+
+    model: list[str] = field(default_factory=list)
+    device: list[str] = field(default_factory=list)
+    format: list[str] = field(default_factory=list)
+    kv: str | None = None
+    context: list[str] = field(default_factory=list)
+
+
+@dataclass
 class Table(Question):
     """`roofcast table`."""
 
     experiment: Any = None
+    grid: bool = False
+    only: Only = field(default_factory=Only)
+    engine: str | None = None
+    prompt: int | None = None
+    parallel: str = "auto"
+    price: float | None = None
+    print: str = "table"
 
 
 @dataclass

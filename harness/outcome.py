@@ -1,4 +1,4 @@
-"""What is said of placed runs, many at once: speed, first token, ceiling, bound, basis, watts. One question is the array of one."""
+"""What is said of placed runs, many at once: speed, first token, ceiling, bound, basis, watts."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from ..kernels.registry import op_names
+from . import gridding
 from .errors import UsageError
 from .plan import plan
 from .recall import latest
@@ -17,9 +18,17 @@ from .report.summary import summary
 from .report.table import SUFFIXES, show, write
 from .store import Store
 
+_OF_GRIDS = {"engine": None, "prompt": None, "parallel": "auto", "price": None, "print": "table"}
+"""Keys that only a grid has, and what they are where nobody sets them."""
+
 
 def run(config: DictConfig) -> int:
-    """Shows the newest measurements of the step. Returns 1 if some files of the store cannot be read."""
+    """Shows the newest measurements of the step, or a grid of predictions. Returns 1 if files of the store cannot be read."""
+    if config.grid:
+        return gridding.run(config)
+    for name, default in _OF_GRIDS.items():
+        if config[name] != default:
+            raise UsageError(f"{name} needs grid=true, for measurements have none; got {config[name]!r}")
     asked = plan(config)
     output = checked(config.output, SUFFIXES)
     calls = asked.calls(op_names())
