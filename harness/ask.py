@@ -13,6 +13,7 @@ from .catalogue import names
 from .devices import device_from, device_named
 from .envelope import Envelope
 from .errors import UsageError
+from .good_engine import GOOD, good_answers
 from .importing import shelf
 from .models import model_from
 from .placing import PARALLEL
@@ -32,7 +33,8 @@ def run(config: DictConfig) -> int:
         UsageError: if the question cannot be understood, or the only machine that is asked about cannot hold the model.
     """
     output = checked(config.output, SUFFIXES)
-    found = answers(asks(config), shelf.rows(Path(config.results)) if config.imported else ())
+    answered = good_answers if config.engine == GOOD else answers
+    found = answered(asks(config), shelf.rows(Path(config.results)) if config.imported else ())
     if len(found) == 1 and found[0].refusal:
         raise UsageError(found[0].refusal)
     if all(one.refusal for one in found):
