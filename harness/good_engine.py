@@ -1,4 +1,4 @@
-"""`engine=good`: what a good engine reaches, from all those that were fitted and run on the machine."""
+"""`engine=good`: what a good engine reaches, from all those that were measured on the machine's platform."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from .calibrate.decode import informed
 from .calibrate.engine import engines_on
 from .calibrate.interval import Z_80
 from .calibrate.published import Published
+from .envelope import Envelope
 from .ranges import Range
 
 GOOD = "good"
@@ -25,8 +26,8 @@ _QUANTILES = np.array([NormalDist().inv_cdf((step + 0.5) / 200) for step in rang
 def good_answers(asks: Sequence[Ask], imported: tuple[Published, ...] = ()) -> list[Answer]:
     """One answer per question, for an engine of which only that is known that it is good.
 
-    Good is the faster half of the engines that were fitted and run on the machine, each as likely as the others: the interval
-    holds 80 % of the mixture of what is foretold of them. Where one of them must stand for all, as in what a token's time
+    Good is the faster half of the engines that were measured on machines of the same platform, each as likely as the others:
+    the interval holds 80 % of the mixture of what is foretold of them. Where one of them must stand for all, as in what a token's time
     goes to, it is the one nearest to the mixture's median.
 
     Args:
@@ -36,16 +37,23 @@ def good_answers(asks: Sequence[Ask], imported: tuple[Published, ...] = ()) -> l
     Raises:
         UsageError: if a model has no decode step.
     """
-    fitted = informed(imported)[1].seen.engines
-    named = [[name for name in engines_on(ask.device) if name in fitted] for ask in asks]
+    runs = informed(imported)[0].runs
+    seen = {(_platform(run.device), run.engine.name) for run in runs}
+    named = [[name for name in engines_on(ask.device) if (_platform(ask.device), name) in seen] for ask in asks]
     each = [replace(ask, engine=name) for ask, names in zip(asks, named, strict=True) for name in names]
     found = iter(answers(each, imported))
     return [_joined(ask, [next(found) for _ in names]) for ask, names in zip(asks, named, strict=True)]
 
 
+def _platform(device: Envelope) -> str:
+    return device.platform or device.kind
+
+
 def _joined(ask: Ask, found: Sequence[Answer]) -> Answer:
     if not found:
-        return Answer(ask, refusal=f"engine must not be {GOOD} on {ask.device.name}: no engine that runs on it has been fitted")
+        return Answer(
+            ask, refusal=f"engine must not be {GOOD} on {ask.device.name}: no engine has been measured on its platform"
+        )
     held = [one for one in found if not one.refusal]
     if not held:
         return replace(found[0], ask=ask)
@@ -60,7 +68,7 @@ def _joined(ask: Ask, found: Sequence[Answer]) -> Answer:
     slower = near.tokens_per_s.point / speed.point
     firsts = [one.ttft_ms for one in better if one.ttft_ms is not None]
     names = ", ".join(one.engine for one in better)
-    note = f"good: the faster half of the {len(ranked)} fitted engines that run on it: {names}; nearest: {near.engine}"
+    note = f"good: the faster half of the {len(ranked)} engines measured on its platform: {names}; nearest: {near.engine}"
     return replace(
         near,
         ask=ask,

@@ -31,11 +31,12 @@ def one_engine(device, engine, model="llama-3.1-8b", **more):
 def test_it_is_faster_than_one_of_which_nothing_is_known_and_spans_its_members():
     found = good("h100")
     note = next(note for note in found.notes if note.startswith("good: the faster half of the "))
-    names = note.partition("run on it: ")[2].partition("; nearest")[0].split(", ")
+    names = note.partition("platform: ")[2].partition("; nearest")[0].split(", ")
     members = [one_engine("h100", name).tokens_per_s for name in names]
     assert found.tokens_per_s.point > one_engine("h100", None).tokens_per_s.point
     assert min(one.low for one in members) <= found.tokens_per_s.low <= found.tokens_per_s.point
     assert found.tokens_per_s.high <= min(found.ceiling_tokens_per_s, max(one.high for one in members) * (1 + 1e-9))
+    assert "xla" not in names
     assert one_engine("h100", "accelerate").tokens_per_s.point < min(one.point for one in members)
 
 
