@@ -152,6 +152,7 @@ class Validate:
     published: str | None = None
     kernels: str | None = None
     rows: str | None = None
+    leave_one_out: bool = False
     seed: int = 0
     results: str = MISSING
 

@@ -27,8 +27,8 @@ def good_answers(asks: Sequence[Ask], imported: tuple[Published, ...] = ()) -> l
     """One answer per question, for an engine of which only that is known that it is good.
 
     Good is the faster half of the engines that were measured on machines of the same platform, each as likely as the others:
-    the interval holds 80 % of the mixture of what is foretold of them. Where one of them must stand for all, as in what a token's time
-    goes to, it is the one nearest to the mixture's median.
+    the interval holds 80 % of the mixture of what is foretold of them. Where one of them must stand for all, as in what a
+    token's time goes to, it is the one nearest to the mixture's median.
 
     Args:
         asks: the questions, whatever engine they name.

@@ -18,8 +18,8 @@ from .kernel_validation import validate as validate_kernels
 from .report import kernels as kernel_report
 from .report.output import checked
 from .report.table import show
-from .report.validation import ROWS, ROWS_SUFFIXES, table, write_rows
-from .validation import Score, validate
+from .report.validation import ROWS, ROWS_SUFFIXES, left_out_table, table, write_rows
+from .validation import LEVELS, Score, left_out, validate
 
 _OWN, _IMPORTED = "own", "imported"
 
@@ -33,7 +33,13 @@ def run(config: DictConfig) -> int:
         raise UsageError(f"seed must be a whole number from 0; got {config.seed}")
     if config.published and config.kernels:
         raise UsageError(f"published and kernels must not both be given; got {config.published!r} and {config.kernels!r}")
+    if config.leave_one_out and (config.kernels or config.published not in (None, _OWN)):
+        raise UsageError(
+            "leave_one_out must be false where a file is validated: it leaves parts of the project's own evidence out"
+        )
     rows = checked(config.rows, ROWS_SUFFIXES, ROWS)
+    if config.leave_one_out:
+        return _left_out(rows)
     return _kernels(config, rows) if config.kernels else _published(config, rows)
 
 
@@ -54,6 +60,18 @@ def _published(config: DictConfig, written: Path | None) -> int:
         write_rows(verdicts, written)
         score = Score.of(verdicts)
         print(f"  {score.rows} predictions and {score.refused + score.left_out} reasons in {written}")
+    return 0
+
+
+def _left_out(written: Path | None) -> int:
+    verdicts = []
+    for level in LEVELS:
+        each = left_out(level)
+        show(left_out_table(level, each))
+        verdicts += [verdict for of_one in each.values() for verdict in of_one]
+    if written:
+        write_rows(verdicts, written)
+        print(f"  {len(verdicts)} predictions in {written}")
     return 0
 
 
