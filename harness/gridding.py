@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -12,11 +13,10 @@ from ..kernels.formats import format_names
 from . import catalogue
 from .ask import check_price
 from .devices import device_named
-from .errors import UsageError
+from .errors import UsageError, chosen
 from .grid import Axes, grid
 from .models import model_named
 from .placing import PARALLEL
-from .plan import chosen
 from .report.grid import SUFFIXES, show, write
 from .report.output import checked
 
@@ -56,6 +56,7 @@ def axes(config: DictConfig) -> Axes:
     decoders = [name for name in catalogue.names("model") if model_named(name).family != "encoder"]
     weights, kvs = format_names("weight"), format_names("kv")
     kv = only.kv and chosen("format.kv", only.kv, kvs)
+    parallel: Any = chosen("parallel", config.parallel, PARALLEL)
     return Axes(
         tuple(model_named(name) for name in _selected("model", only.model, decoders)),
         tuple(device_named(name) for name in _selected("device", only.device, catalogue.names("device"))),
@@ -63,7 +64,7 @@ def axes(config: DictConfig) -> Axes:
         tuple(dict.fromkeys(_context(one) for one in only.context)),
         prompt=prompt,
         engine=config.engine,
-        parallel=chosen("parallel", config.parallel, PARALLEL),
+        parallel=parallel,
         price=config.price,
     )
 
