@@ -105,7 +105,7 @@ class Answer:
     how: str = ""
     needed_gb: float = 0.0
     capacity_gb: float = 0.0
-    tokens_per_s: Range = Range(0.0, 0.0, 0.0)
+    tokens_per_s: Range[float] = field(default_factory=lambda: Range(0.0, 0.0, 0.0))
     ttft_ms: Range | None = None
     ceiling_tokens_per_s: float = 0.0
     bound: str = ""
