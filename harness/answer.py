@@ -11,7 +11,9 @@ import numpy as np
 
 from ..kernels.formats import format_named
 from ..kernels.model import Model, Step
+from .calibrate.decode import Calibration, Evidence, informed
 from .calibrate.engine import UNSTATED, VENDORS_SERVICE, Engine, engine_named, engines_on, known_engine, runs_on
+from .calibrate.published import Published
 from .calibrate.runs import Runs
 from .calibrate.situation import Situation
 from .envelope import Envelope
@@ -128,8 +130,12 @@ def true_bits(format: str, rows: tuple[int, int] = _WEIGHTS) -> float:
     return 8 * format_named(format).nbytes(rows) / math.prod(rows)
 
 
-def answers(asks: Sequence[Ask]) -> list[Answer]:
+def answers(asks: Sequence[Ask], imported: tuple[Published, ...] = ()) -> list[Answer]:
     """One answer per question, all in one go; what cannot be placed is refused in its own answer.
+
+    Args:
+        asks: the questions.
+        imported: measured speeds that are evidence beside the project's own.
 
     Raises:
         UsageError: if a model has no decode step, or an engine is not known.
@@ -143,15 +149,16 @@ def answers(asks: Sequence[Ask]) -> list[Answer]:
         except UsageError as error:
             placed.append(error)
     kept = [(ask, one) for ask, one in zip(asks, placed, strict=True) if isinstance(one, Placement)]
-    figures = _outcome(kept) if kept else None
-    told = (_answer(ask, one, figures, place) for place, (ask, one) in enumerate(kept) if figures)
+    known, given = informed(imported)
+    figures = _outcome(kept, known, given) if kept else None
+    told = (_answer(ask, one, figures, place, known) for place, (ask, one) in enumerate(kept) if figures)
     return [
         Answer(ask, refusal=str(one)) if isinstance(one, UsageError) else next(told)
         for ask, one in zip(asks, placed, strict=True)
     ]
 
 
-def _outcome(kept: Sequence[tuple[Ask, Placement]]) -> Outcome:
+def _outcome(kept: Sequence[tuple[Ask, Placement]], known: Evidence, given: Calibration) -> Outcome:
     return outcome(
         Runs.of([one.run for _, one in kept]),
         prompt=np.array([float(ask.prompt) for ask, _ in kept]),
@@ -159,6 +166,8 @@ def _outcome(kept: Sequence[tuple[Ask, Placement]]) -> Outcome:
         peak_flops=np.array([ask.device.peak_flops(ask.weight) for ask, _ in kept]),
         link_floor_us=np.array([one.link_floor_us for _, one in kept]),
         has_ttft=np.array([not _lack_gb(ask, one) for ask, one in kept]),
+        known=known,
+        given=given,
     )
 
 
@@ -211,7 +220,7 @@ def cost_of(model: Model, context: int) -> StepCost:
     return step_cost(decode_step(Step(model, context)))
 
 
-def _answer(ask: Ask, placement: Placement, figures: Outcome, place: int) -> Answer:
+def _answer(ask: Ask, placement: Placement, figures: Outcome, place: int, known: Evidence) -> Answer:
     run, ttft = placement.run, figures.ttft_ms.of(place)
     is_linked = figures.is_linked(place)
     return Answer(
@@ -234,7 +243,7 @@ def _answer(ask: Ask, placement: Placement, figures: Outcome, place: int) -> Ans
         basis=str(figures.basis[place]),
         engine=run.engine.name,
         doubts={"how well the external link is used": 1.0} if is_linked else figures.step.doubts_of(place),
-        notes=remarks(ask, situation(ask), placement, _lack_gb(ask, placement)),
+        notes=remarks(ask, situation(ask), placement, _lack_gb(ask, placement), known),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -12,6 +13,8 @@ from .catalogue import names
 from .devices import device_from, device_named
 from .envelope import Envelope
 from .errors import UsageError, chosen
+from .good_engine import GOOD, good_answers
+from .importing import shelf
 from .models import model_from
 from .placing import PARALLEL
 from .report.answer import SUFFIXES, tables, write
@@ -29,7 +32,8 @@ def run(config: DictConfig) -> int:
         UsageError: if the question cannot be understood, or the only machine that is asked about cannot hold the model.
     """
     output = checked(config.output, SUFFIXES)
-    found = answers(asks(config))
+    answered = good_answers if config.engine == GOOD else answers
+    found = answered(asks(config), shelf.rows(Path(config.results)) if config.imported else ())
     if len(found) == 1 and found[0].refusal:
         raise UsageError(found[0].refusal)
     if all(one.refusal for one in found):

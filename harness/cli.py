@@ -18,6 +18,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "predict": (".ask", "say how fast a model runs on a machine, how sure that is, what it draws and what it costs"),
     "claims": (".claims", "check the figures of an article on wafer-scale decode against physics and prediction"),
     "validate": (".validate", "set predictions beside published speeds and say how far they are off"),
+    "import": (".importing.command", "take decode speeds that other tools measured as evidence"),
     "gate": (".gate.command", "say whether a revision makes any kernel slower, or wrong, than another"),
     "doctor": (".checkup", "say what on this machine will spoil a measurement, and what to do about it"),
 }

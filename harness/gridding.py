@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -15,6 +16,7 @@ from .ask import check_price
 from .devices import device_named
 from .errors import UsageError, chosen
 from .grid import Axes, grid
+from .importing import shelf
 from .models import model_named
 from .placing import PARALLEL
 from .report.grid import SUFFIXES, show, write
@@ -31,7 +33,7 @@ def run(config: DictConfig) -> int:
     """
     output = checked(config.output, SUFFIXES)
     chosen("print", config.print, _FORMS)
-    found = grid(axes(config))
+    found = grid(axes(config), shelf.rows(Path(config.results)) if config.imported else ())
     if not len(found.rows):
         raise UsageError(f"model must fit some machine; of {len(found)} cells none does: {found.refusals[0]}")
     if output:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -15,8 +15,10 @@ from . import config as schemas
 from .errors import UsageError
 from .exits import OK, NobodyReadsError, complain
 from .filters import as_filters
-from .overrides import check_keys, explain, prepared
+from .overrides import check_keys, explain, prepared, with_files
 
+_SHORTHAND: Mapping[str, Callable[[Sequence[str]], Sequence[str]]] = {"import": with_files, "table": as_filters}
+"""Verb -> what makes overrides of words that only it takes."""
 _VERSION, _FOLDER = "1.3", "roofcast.conf"
 
 
@@ -43,7 +45,7 @@ def run(verb: str, overrides: Sequence[str], action: Callable[[DictConfig], int]
     # Hydra then hands errors on as exceptions instead of printing its own report of them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        typed = prepared(as_filters(overrides) if verb == "table" else overrides)
+        typed = prepared(_SHORTHAND[verb](overrides) if verb in _SHORTHAND else overrides)
         if any(one.startswith(("-", "hydra")) for one in typed):
             sys.argv = [f"roofcast {verb}", *typed]
             hydra.main(version_base=_VERSION, config_path=f"pkg://{_FOLDER}", config_name=verb)(job)()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from .calibrate.decode import calibration, evidence
+from .calibrate.decode import Calibration, Evidence
 from .calibrate.effects import Effect, prior_of
 from .calibrate.interval import Z_80
 from .calibrate.machines.term import platform_of
@@ -64,7 +64,15 @@ class Outcome:
 
 
 def outcome(
-    runs: Runs, *, prompt: Floats, flops: Floats, peak_flops: Floats, link_floor_us: Floats, has_ttft: Bool[np.ndarray, "runs"]
+    runs: Runs,
+    *,
+    prompt: Floats,
+    flops: Floats,
+    peak_flops: Floats,
+    link_floor_us: Floats,
+    has_ttft: Bool[np.ndarray, "runs"],
+    known: Evidence,
+    given: Calibration,
 ) -> Outcome:
     """The figures of placed runs, at least one.
 
@@ -75,8 +83,9 @@ def outcome(
         peak_flops: of one chip in the format of the weights.
         link_floor_us: least time of a token over the external link.
         has_ttft: whether the prompt's cache fits.
+        known, given: evidence and the calibration on it.
     """
-    step, first = foretell(calibration(), runs), foretell(calibration(), runs.opening(prompt))
+    step, first = foretell(given, runs), foretell(given, runs.opening(prompt))
     arithmetic_us = flops / (runs.streams * peak_flops) * 1e6
     floor_us = np.maximum(np.maximum(runs.floor_us, arithmetic_us), link_floor_us)
     link = _link_us(link_floor_us)
@@ -87,7 +96,7 @@ def outcome(
     is_linked = np.asarray(link.point > half)
     bound = np.select([is_linked, arithmetic_us > half, memory_us > half], ["link", "compute", "memory"], "latency")
     ttft_ms = first.time_us.plus(link).times(1e-3).times(is_known)
-    return Outcome(step, time_us, floor_us, link, ttft_ms, bound, _basis(step, is_linked))
+    return Outcome(step, time_us, floor_us, link, ttft_ms, bound, _basis(step, is_linked, known))
 
 
 def watts(runs: Runs, basis: Basis) -> Range:
@@ -105,8 +114,8 @@ def _link_us(floor_us: Floats) -> Range:
     return Range(*(floor_us * (1 + np.exp(end)) for end in ends))
 
 
-def _basis(step: Foretold, is_linked: Bool[np.ndarray, "runs"]) -> np.ndarray:
+def _basis(step: Foretold, is_linked: Bool[np.ndarray, "runs"], known: Evidence) -> np.ndarray:
     """`fitted` on speeds of the machine, `carried` from others of its platform, else its specification."""
-    platforms = {platform_of(device) for device in evidence().columns.devices}
+    platforms = {platform_of(device) for device in known.columns.devices}
     is_near = step.runs.by_device(lambda device: platform_of(device) in platforms)
     return np.select([is_linked, step.carried < 2, is_near], ["specification", "fitted", "carried"], "specification")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from omegaconf import DictConfig
 from .. import conf
 from .calibrate.decode import EVIDENCE
 from .calibrate.kernels import rows as kernel_rows
-from .calibrate.published import read
+from .calibrate.published import Published, read
 from .errors import UsageError
+from .importing import shelf
 from .kernel_validation import validate as validate_kernels
 from .report import kernels as kernel_report
 from .report.output import checked
@@ -19,7 +21,7 @@ from .report.table import show
 from .report.validation import ROWS, ROWS_SUFFIXES, table, write_rows
 from .validation import Score, validate
 
-_OWN = "own"
+_OWN, _IMPORTED = "own", "imported"
 
 
 def run(config: DictConfig) -> int:
@@ -36,7 +38,10 @@ def run(config: DictConfig) -> int:
 
 
 def _published(config: DictConfig, written: Path | None) -> int:
-    if config.published:
+    rows: Sequence[Published]
+    if config.published == _IMPORTED:
+        rows, bad = shelf.rows(Path(config.results)), []
+    elif config.published not in (None, _OWN):
         rows, bad = read(Path(config.published).expanduser())
     else:
         with (files(conf) / EVIDENCE).open(encoding="utf-8") as file:

@@ -129,6 +129,19 @@ def calibration() -> Calibration:
     return Calibration(fitted, doubt, Seen.of(known.columns), given["doubt"]["held"])
 
 
+@cache
+def informed(more: tuple[Published, ...]) -> tuple[Evidence, Calibration]:
+    """The project's evidence with more rows, and the fit to all of it; how far that is to be doubted is not learned anew."""
+    known, given = evidence(), calibration()
+    if not more:
+        return known, given
+    added = evidence_of(more)
+    time_us = np.concatenate([known.time_us, added.time_us])
+    both = Evidence(known.rows + added.rows, known.runs + added.runs, time_us)
+    fitted = fit(design(both.columns).all(), time_us, huber(both.columns))
+    return both, Calibration(fitted, given.doubt, Seen.of(both.columns), given.held)
+
+
 def calibrated(known: Evidence) -> Calibration:
     """Fits the parameters to evidence, and learns from held-out rows how far predictions are to be doubted.
 
