@@ -107,7 +107,7 @@ class Answer:
     how: str = ""
     needed_gb: float = 0.0
     capacity_gb: float = 0.0
-    tokens_per_s: Range = field(default_factory=Range)
+    tokens_per_s: Range[float] = field(default_factory=lambda: Range(0.0, 0.0, 0.0))
     ttft_ms: Range | None = None
     ceiling_tokens_per_s: float = 0.0
     bound: str = ""
@@ -222,7 +222,7 @@ def cost_of(model: Model, context: int) -> StepCost:
 
 def _answer(ask: Ask, placement: Placement, figures: Outcome, place: int, known: Evidence) -> Answer:
     run, ttft = placement.run, figures.ttft_ms.of(place)
-    is_linked = bool(figures.is_linked()[place])
+    is_linked = figures.is_linked(place)
     return Answer(
         ask,
         chips=run.chips,

@@ -12,12 +12,11 @@ from .answer import Ask, answers, true_bits
 from .catalogue import names
 from .devices import device_from, device_named
 from .envelope import Envelope
-from .errors import UsageError
+from .errors import UsageError, chosen
 from .good_engine import GOOD, good_answers
 from .importing import shelf
 from .models import model_from
 from .placing import PARALLEL
-from .plan import chosen
 from .report.answer import SUFFIXES, tables, write
 from .report.output import checked
 from .report.table import show

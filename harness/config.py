@@ -91,6 +91,7 @@ class Table(Question):
     parallel: str = "auto"
     price: float | None = None
     print: str = "table"
+    imported: bool = True
 
 
 @dataclass

@@ -6,7 +6,22 @@ from collections.abc import Sequence
 
 from .errors import UsageError
 
-KEYS = ("grid", "model", "device", "format", "format.kv", "context", "engine", "prompt", "parallel", "price", "print", "output")
+KEYS = (
+    "grid",
+    "model",
+    "device",
+    "format",
+    "format.kv",
+    "context",
+    "engine",
+    "prompt",
+    "parallel",
+    "price",
+    "print",
+    "output",
+    "imported",
+    "results",
+)
 """What a grid can be asked for."""
 
 _LISTS = {"model": "only.model", "device": "only.device", "format": "only.format", "context": "only.context"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,8 @@ from jaxtyping import Int
 
 from ..kernels.model import Model
 from .answer import Ask, check_engine, cost_of, engine_of, true_bits
-from .calibrate.decode import evidence
+from .calibrate.decode import informed
+from .calibrate.published import Published
 from .calibrate.runs import Runs
 from .envelope import Envelope
 from .errors import UsageError
@@ -74,6 +76,7 @@ class Grid:
     rows: Int[np.ndarray, "held"]
     outcome: Outcome | None
     _refusals: tuple[str, ...]
+    _published: Int[np.ndarray, "devices"]
 
     def __len__(self) -> int:
         return len(self.model)
@@ -112,7 +115,7 @@ class Grid:
         yield "memory_gb", np.where(has, self.placed.needed_gb, np.nan)
         yield "capacity_gb", runs.by_device(lambda device: np.nan if device.capacity_gb is None else device.capacity_gb)
         yield from self._figures()
-        yield "published_speeds", _published(axes.devices)[self.device]
+        yield "published_speeds", self._published[self.device]
 
     def _figures(self) -> Iterator[tuple[str, np.ndarray]]:
         one = self.outcome
@@ -144,8 +147,12 @@ class Grid:
         return whole
 
 
-def grid(axes: Axes) -> Grid:
+def grid(axes: Axes, imported: tuple[Published, ...] = ()) -> Grid:
     """Every cell, on the fewest devices that hold it; what cannot be has its reason.
+
+    Args:
+        axes: what is asked.
+        imported: measured speeds that are evidence beside the project's own.
 
     Raises:
         UsageError: if a model has no decode step, or an engine is not known.
@@ -160,6 +167,7 @@ def grid(axes: Axes) -> Grid:
     refusals = tuple(_refusal(axes, one) for one in axes.devices)
     is_possible = np.array([not why for why in refusals])[device]
     rows = np.flatnonzero(placed.fits & is_possible)
+    known, given = informed(imported)
     found = None
     if len(rows):
         runs = placed.runs.rows(rows)
@@ -172,8 +180,12 @@ def grid(axes: Axes) -> Grid:
             peak_flops=peaks[rows],
             link_floor_us=np.zeros(len(rows)),
             has_ttft=memory_gb(runs.opening(prompt), activations_gb[rows]) <= room_gb,
+            known=known,
+            given=given,
         )
-    return Grid(axes, model, device, format, context, placed, rows, found, refusals)
+    published = Counter(run.device.name for run in known.runs)
+    counts = np.array([published[one.name] for one in axes.devices])
+    return Grid(axes, model, device, format, context, placed, rows, found, refusals, counts)
 
 
 def _alone(axes: Axes, model: np.ndarray, device: np.ndarray, format: np.ndarray, context: np.ndarray) -> Runs:
@@ -209,13 +221,6 @@ def _refusal(axes: Axes, device: Envelope) -> str:
     except UsageError as error:
         return str(error)
     return ""
-
-
-def _published(devices: Sequence[Envelope]) -> Int[np.ndarray, "devices"]:
-    runs = evidence().columns
-    names = [device.name for device in runs.devices]
-    counts = np.bincount(runs.device, minlength=len(names))
-    return np.array([sum(int(n) for name, n in zip(names, counts, strict=True) if name == one.name) for one in devices])
 
 
 def _texts(given: Iterator[str] | Sequence[str]) -> np.ndarray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -12,11 +14,11 @@ from ..kernels.formats import format_names
 from . import catalogue
 from .ask import check_price
 from .devices import device_named
-from .errors import UsageError
+from .errors import UsageError, chosen
 from .grid import Axes, grid
+from .importing import shelf
 from .models import model_named
 from .placing import PARALLEL
-from .plan import chosen
 from .report.grid import SUFFIXES, show, write
 from .report.output import checked
 
@@ -31,7 +33,7 @@ def run(config: DictConfig) -> int:
     """
     output = checked(config.output, SUFFIXES)
     chosen("print", config.print, _FORMS)
-    found = grid(axes(config))
+    found = grid(axes(config), shelf.rows(Path(config.results)) if config.imported else ())
     if not len(found.rows):
         raise UsageError(f"model must fit some machine; of {len(found)} cells none does: {found.refusals[0]}")
     if output:
@@ -56,6 +58,7 @@ def axes(config: DictConfig) -> Axes:
     decoders = [name for name in catalogue.names("model") if model_named(name).family != "encoder"]
     weights, kvs = format_names("weight"), format_names("kv")
     kv = only.kv and chosen("format.kv", only.kv, kvs)
+    parallel: Any = chosen("parallel", config.parallel, PARALLEL)
     return Axes(
         tuple(model_named(name) for name in _selected("model", only.model, decoders)),
         tuple(device_named(name) for name in _selected("device", only.device, catalogue.names("device"))),
@@ -63,7 +66,7 @@ def axes(config: DictConfig) -> Axes:
         tuple(dict.fromkeys(_context(one) for one in only.context)),
         prompt=prompt,
         engine=config.engine,
-        parallel=chosen("parallel", config.parallel, PARALLEL),
+        parallel=parallel,
         price=config.price,
     )
 
