@@ -157,6 +157,10 @@ def test_a_sweep_does_not_write_one_file_over_and_over(capsys, arguments: str, t
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_sweep_may_be_asked_for_anywhere() -> None:
+    assert prepared(["device=h100", "-m", "context=512,1024"]) == ["-m", "device=H100_SXM", "context=512,1024"]
+
+
 def test_a_sweep_may_write_a_file_per_job(tmp_path: Path) -> None:
     assert cli.run(["predict", "-m", "device=h100", "context=512,1024", "output=${context}.json"]) == cli.OK
     assert {json.loads(path.read_text())[0]["context"] for path in tmp_path.glob("*.json")} == {512, 1024}
