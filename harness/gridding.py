@@ -15,6 +15,7 @@ from . import catalogue
 from .ask import check_price
 from .devices import device_named
 from .errors import UsageError, chosen
+from .good_engine import GOOD
 from .grid import Axes, grid
 from .importing import shelf
 from .models import model_named
@@ -55,6 +56,8 @@ def axes(config: DictConfig) -> Axes:
     if prompt < 1:
         raise UsageError(f"prompt must be a whole number from 1; got {prompt}")
     check_price(config.price)
+    if config.engine == GOOD:
+        raise UsageError(f"engine must be one that has been fitted, or null, in a grid; got {GOOD!r}, which predict knows")
     decoders = [name for name in catalogue.names("model") if model_named(name).family != "encoder"]
     weights, kvs = format_names("weight"), format_names("kv")
     kv = only.kv and chosen("format.kv", only.kv, kvs)

@@ -46,7 +46,7 @@ def run(verb: str, overrides: Sequence[str], action: Callable[[DictConfig], int]
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         typed = prepared(_SHORTHAND[verb](overrides) if verb in _SHORTHAND else overrides)
-        if any(one.startswith(("-", "hydra")) for one in typed):
+        if any(one.lstrip("+~").startswith(("-", "hydra")) for one in typed):
             sys.argv = [f"roofcast {verb}", *typed]
             hydra.main(version_base=_VERSION, config_path=f"pkg://{_FOLDER}", config_name=verb)(job)()
         else:

@@ -184,6 +184,8 @@ def test_a_grid_is_printed_in_the_form_that_is_asked_for(capsys, form, sign):
         (["grid=true", "context=0"], "context must be whole numbers from 1 to 1000000000; got '0'"),
         (["grid=true", "context=2k"], "context must be whole numbers from 1 to 1000000000; got '2k'"),
         (["grid=true", "prompt=0"], "prompt must be a whole number from 1; got 0"),
+        (["grid=true", "engine=good"], "engine must be one that has been fitted, or null, in a grid; got 'good'"),
+        (["grid=true", "engine=vlm"], "got 'vlm'; did you mean vllm"),
         (["grid=true", "price=0"], "price must be a number above 0"),
         (["grid=true", "parallel=ep"], "parallel must be one of auto, tp, pp; got 'ep'"),
         (["grid=true", "print=pdf"], "print must be one of table, md, csv, json, tex; got 'pdf'"),
