@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,17 @@ from .answer import Ask, answers, true_bits
 from .catalogue import names
 from .devices import device_from, device_named
 from .envelope import Envelope
-from .errors import UsageError
+from .errors import UsageError, chosen
+from .good_engine import GOOD, good_answers
+from .importing import shelf
 from .models import model_from
-from .placement import PARALLEL
-from .plan import chosen
-from .report.answer import check_output, tables, write
+from .placing import PARALLEL
+from .report.answer import SUFFIXES, tables, write
+from .report.output import checked
 from .report.table import show
+
+_MOST_PRICE = 1e9
+"""Of a device and hour in the smallest unit of any currency, and far from where a float overflows."""
 
 
 def run(config: DictConfig) -> int:
@@ -27,9 +31,9 @@ def run(config: DictConfig) -> int:
     Raises:
         UsageError: if the question cannot be understood, or the only machine that is asked about cannot hold the model.
     """
-    if config.output:
-        check_output(Path(config.output).expanduser())
-    found = answers(asks(config))
+    output = checked(config.output, SUFFIXES)
+    answered = good_answers if config.engine == GOOD else answers
+    found = answered(asks(config), shelf.rows(Path(config.results)) if config.imported else ())
     if len(found) == 1 and found[0].refusal:
         raise UsageError(found[0].refusal)
     if all(one.refusal for one in found):
@@ -37,8 +41,8 @@ def run(config: DictConfig) -> int:
     source = _source(config.model)
     for table in tables(found, source):
         show(table)
-    if config.output:
-        write(found, source, Path(config.output).expanduser())
+    if output:
+        write(found, source, output)
     return 0
 
 
@@ -55,8 +59,8 @@ def asks(config: DictConfig) -> list[Ask]:
     for name in ("devices", "context", "prompt"):
         if config[name] is not None and config[name] < 1:
             raise UsageError(f"{name} must be a whole number from 1; got {config[name]}")
-    if config.price is not None and not 0 <= config.price < math.inf:
-        raise UsageError(f"price must be a number from 0, per device and hour; got {config.price}")
+    chosen("format.activation", config.format.activation, format_names("activation"))
+    check_price(config.price)
     chosen("parallel", config.parallel, PARALLEL)
     return [
         Ask(
@@ -74,6 +78,12 @@ def asks(config: DictConfig) -> list[Ask]:
         )
         for device in _devices(config)
     ]
+
+
+def check_price(price: float | None) -> None:
+    """Raises UsageError unless a price per device and hour is none, or one that can be reckoned with."""
+    if price is not None and not 0 < price <= _MOST_PRICE:
+        raise UsageError(f"price must be a number above 0 and at most {_MOST_PRICE:g}, per device and hour; got {price:g}")
 
 
 def _devices(config: DictConfig) -> list[Envelope]:

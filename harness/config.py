@@ -69,10 +69,29 @@ class Bench(Question):
 
 
 @dataclass
+class Only:
+    """What a grid is narrowed to; everything where a list is empty."""
+
+    model: list[str] = field(default_factory=list)
+    device: list[str] = field(default_factory=list)
+    format: list[str] = field(default_factory=list)
+    kv: str | None = None
+    context: list[str] = field(default_factory=list)
+
+
+@dataclass
 class Table(Question):
     """`roofcast table`."""
 
     experiment: Any = None
+    grid: bool = False
+    only: Only = field(default_factory=Only)
+    engine: str | None = None
+    prompt: int | None = None
+    parallel: str = "auto"
+    price: float | None = None
+    print: str = "table"
+    imported: bool = True
 
 
 @dataclass
@@ -88,6 +107,7 @@ class Predict:
     context: int = MISSING
     prompt: int = MISSING
     price: float | None = None
+    imported: bool = True
     results: str = MISSING
     output: str | None = None
 
@@ -108,12 +128,32 @@ class Doctor:
 
 
 @dataclass
+class Import:
+    """`roofcast import`."""
+
+    files: list[str] = field(default_factory=list)
+    model: Any = None
+    device: Any = None
+    devices: int | None = None
+    engine: str | None = None
+    format: Any = None
+    weight_bits: float | None = None
+    kv_bits: float | None = None
+    input_len: int | None = None
+    output_len: int | None = None
+    tokens: int | None = None
+    date: str | None = None
+    results: str = MISSING
+
+
+@dataclass
 class Validate:
     """`roofcast validate`."""
 
     published: str | None = None
     kernels: str | None = None
     rows: str | None = None
+    leave_one_out: bool = False
     seed: int = 0
     results: str = MISSING
 
@@ -154,6 +194,7 @@ SCHEMAS = {
     "claims": Claims,
     "doctor": Doctor,
     "validate": Validate,
+    "import": Import,
     "gate": Gate,
 }
 """Verb -> schema."""

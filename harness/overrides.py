@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 import shlex
 from collections.abc import Sequence
@@ -17,28 +18,49 @@ from omegaconf.errors import OmegaConfBaseException
 from . import catalogue
 from .config import SCHEMAS, FormatChoice, Timing
 from .errors import UsageError
+from .model_zoo import model_facts_from_model_zoo, section_of
 from .models import model_facts_from_hugging_face
 
 _CHOICE = re.compile(r"^(?P<group>model|device)=(?P<names>[\w./~ -]+(?:,[\w./~ -]+)*)$")
-_COMMIT = re.compile(r"^(?P<key>base|head)=(?P<commit>[^'\",]*[~^@{}][^'\",]*)$")
-"""A commit in one of git's spellings that Hydra's grammar has no place for."""
+_TEXT = re.compile(r"^(?P<key>base|head|output|rows|published|kernels|weights|results)=(?P<text>[^'\",]*[~^@{}][^'\",]*)$")
+"""A commit in one of git's spellings, or a path from the home folder: Hydra's grammar has no place for either."""
+_SWEEPS = {"-m", "--multirun"}
+_WRITES = re.compile(r"^(?P<key>output|rows)=(?P<path>[^$,]+)$")
+"""A file to write, its name the same in all jobs of a sweep."""
 
 
 def prepared(overrides: Sequence[str]) -> list[str]:
     """Overrides with models and devices under the names that Hydra knows.
 
     `model=FILE.json` is a Hugging Face configuration, `model=FILE.yaml` and `device=FILE.yaml` are files like
-    those in `conf/`; each becomes an entry of its group. Everything else is left to Hydra.
+    those in `conf/`, or a model's of Cerebras Model Zoo; each becomes an entry of its group. Everything else is left to Hydra.
 
     Raises:
-        UsageError: for a name that no file or alias has, or a file that cannot be read.
+        UsageError: for a name that no file or alias has, a file that cannot be read, or one that each job of a sweep would
+            write anew.
     """
-    return [_prepared(one) for one in overrides]
+    if _SWEEPS & set(overrides):
+        for one in overrides:
+            if (found := _WRITES.match(one)) and found["path"] != "null":
+                raise UsageError(
+                    f"{found['key']} must name another file for every job of a sweep, such as "
+                    f"{found['key']}='x-${{hydra:job.num}}.csv'; got {found['path']!r}"
+                )
+    # Hydra's own parser takes no overrides on both sides of an option.
+    flags = [one for one in overrides if one in _SWEEPS]
+    return [*flags, *(_prepared(one) for one in overrides if one not in _SWEEPS)]
+
+
+def with_files(words: Sequence[str]) -> list[str]:
+    """The words of a command line whose first ones name files, as overrides."""
+    named = list(itertools.takewhile(lambda word: "=" not in word and not word.startswith("-"), words))
+    listed = ",".join("'" + name.replace("\\", "\\\\").replace("'", "\\'") + "'" for name in named)
+    return [*([f"files=[{listed}]"] if named else []), *words[len(named) :]]
 
 
 def _prepared(override: str) -> str:
-    if commit := _COMMIT.match(override):
-        return f"{commit['key']}='{commit['commit']}'"
+    if text := _TEXT.match(override):
+        return f"{text['key']}='{text['text']}'"
     match = _CHOICE.match(override)
     if match is None or (match["group"], match["names"]) == ("device", "null"):
         return override
@@ -57,6 +79,8 @@ def _entry(group: str, name: str) -> str:
             facts = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as error:
             raise UsageError(f"{group} must name a readable YAML file; got {name!r}: {_one_line(error)}") from None
+    if group == "model" and (zoo := section_of(facts)):
+        facts = model_facts_from_model_zoo(*zoo) | {"source": f"{path.name}, a configuration of Cerebras Model Zoo"}
     if not isinstance(facts, dict):
         raise UsageError(f"{group} file must hold a mapping of fields; got {type(facts).__name__} in {name!r}")
     # Hydra looks group entries up by name: a name with a slash or a dot would be a path.

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
+import numpy as np
+
+from ..kernels.model import Model
+from . import placing
 from .calibrate.situation import Situation
+from .envelope import Envelope
 from .errors import UsageError
-
-Parallel = Literal["auto", "tp", "pp"]
-PARALLEL: tuple[Parallel, ...] = get_args(Parallel)
-
-How = Literal["one chip", "tensor parallel", "pipeline", "static pipeline", "streamed weights"]
-
-_MOST_CHIPS = 100_000
-"""Where the search for a number of chips ends: an LPU holds a quarter of a gigabyte."""
+from .placing import HOW, MOST_CHIPS, How, Parallel, fewest, is_alone, splits
 
 
 @dataclass(frozen=True)
@@ -25,7 +22,7 @@ class Placement:
     Attributes:
         run: the situation, with its chips.
         how: what the chips do with it.
-        needed_gb: memory of the fullest chip.
+        needed_gb: memory of the fullest chip, of what stays there.
         capacity_gb: memory of one chip.
         streamed_bytes: weights that each token brings in over the external link; 0 where all are resident.
         link_gbs: of all chips together, one direction.
@@ -42,6 +39,11 @@ class Placement:
     def link_floor_us(self) -> float:
         """Least time of a token over the link."""
         return self.streamed_bytes / self.link_gbs / 1e3
+
+    def lack_gb(self, run: Situation, activations_gb: float) -> float:
+        """Memory that another run in this placement needs beyond what the fullest chip has; 0 where it fits."""
+        held = cache_gb(run, activations_gb) if self.streamed_bytes else memory_gb(run, activations_gb)
+        return max(0.0, held - self.capacity_gb)
 
 
 def place(alone: Situation, activations_gb: float, devices: int | None = None, parallel: Parallel = "auto") -> Placement:
@@ -60,44 +62,62 @@ def place(alone: Situation, activations_gb: float, devices: int | None = None, p
     Raises:
         UsageError: if it fits nowhere, the number cannot be split that way, or the size of the memory is not known.
     """
-    capacity_gb = alone.device.capacity_gb
-    name, model = alone.device.name, alone.model
-    if capacity_gb is None:
-        raise UsageError(f"device must have a memory of known size; that of {name} is not known")
-    if parallel == "tp" and alone.device.kind == "wafer" and devices != 1:
-        raise UsageError(f"parallel must be pp or auto on {name}, for no tensor parallelism over wafers is published; got 'tp'")
-    if devices is not None and devices > 1 and _is_alone(alone):
-        raise UsageError(f"devices must be 1 on {name}, for no link between several of it is known; got {devices}")
+    capacity_gb = check_machine(alone.device, devices, parallel)
     if devices is not None:
         return _forced(alone, activations_gb, devices, parallel, capacity_gb)
     if found := _fewest(alone, activations_gb, parallel, capacity_gb):
         return found
-    needed_gb = alone.resident_gb + alone.kv_gb + activations_gb
-    raise UsageError(
+    raise UsageError(too_large(alone.model, alone.device, memory_gb(alone, activations_gb)))
+
+
+def check_machine(device: Envelope, devices: int | None, parallel: Parallel) -> float:
+    """The memory of one chip in GB, if the machine can be used in such a number and way.
+
+    Raises:
+        UsageError: if it cannot, or the size of its memory is not known.
+    """
+    name, capacity_gb = device.name, device.capacity_gb
+    if capacity_gb is None:
+        raise UsageError(f"device must have a memory of known size; that of {name} is not known")
+    if parallel != "auto" and device.kind == "lpu":
+        raise UsageError(
+            f"parallel must be auto on {name}, where the vendor's compiler lays a static pipeline; got {parallel!r}"
+        )
+    if parallel == "tp" and device.kind == "wafer" and devices != 1:
+        raise UsageError(f"parallel must be pp or auto on {name}, for no tensor parallelism over wafers is published; got 'tp'")
+    if devices is not None and devices > 1 and is_alone(device):
+        raise UsageError(f"devices must be 1 on {name}, for no link between several of it is known; got {devices}")
+    return capacity_gb
+
+
+def too_large(model: Model, device: Envelope, needed_gb: float) -> str:
+    """Why no number of a machine holds a model that needs so much."""
+    return (
         f"model must fit the memory of some number of devices; {model.name} needs {needed_gb:,.0f} GB "
-        f"and cannot be split so finely that it fits {capacity_gb:g} GB each of {name}"
+        f"and cannot be split so finely that it fits {device.capacity_gb:g} GB each of {device.name}"
     )
 
 
-def streamed(alone: Situation, activations_gb: float, chips: int = 1) -> Placement | None:
+def streamed(alone: Situation, activations_gb: float, chips: int = 1, parallel: Parallel = "auto") -> Placement | None:
     """The run with weights streamed in over the external link, None where there is no link or the cache does not fit either.
 
-    A wafer streams every weight and keeps none (weight streaming as the vendor describes it); other machines keep what
-    fits and stream the rest.
+    A wafer streams every weight and keeps none, only cache and activations (weight streaming as the vendor describes it);
+    other machines keep what fits beside those and stream the rest.
     """
+    # The format that is asked for holds all that streams, whatever an engine does with an LM head that stays.
+    alone = replace(alone, engine=replace(alone.engine, narrow_head=True))
     link, capacity_gb = alone.device.external_link_gbs, alone.device.capacity_gb
-    kept_gb = alone.kv_gb + activations_gb
-    if link is None or capacity_gb is None or kept_gb > capacity_gb * chips:
+    usual: list[How] = [way for way in _ways(alone, parallel) if _can(alone, chips, way)]
+    run = _on(alone, chips, usual[0] if usual else "pipeline")
+    cached_gb = cache_gb(run, activations_gb)
+    if link is None or capacity_gb is None or cached_gb > capacity_gb:
         return None
-    room_gb = 0.0 if alone.device.kind == "wafer" else capacity_gb * chips - kept_gb
+    room_gb = 0.0 if alone.device.kind == "wafer" else chips * (capacity_gb - cached_gb)
     missing = max(0.0, 1 - room_gb / alone.resident_gb)
-    usual: list[How] = [way for way in _ways(alone, "auto") if _can(alone, chips, way)]
-    way: How = usual[0] if usual else "pipeline"
-    run = _on(alone, chips, way)
     return Placement(
         run,
         "streamed weights",
-        min(capacity_gb, (alone.resident_gb + kept_gb) / chips),
+        cached_gb + min(room_gb, alone.resident_gb) / chips,
         capacity_gb,
         missing * alone.weight_bytes,
         chips * link.value,
@@ -105,13 +125,13 @@ def streamed(alone: Situation, activations_gb: float, chips: int = 1) -> Placeme
 
 
 def memory_gb(run: Situation, activations_gb: float) -> float:
-    """Memory of the fullest chip: whole heads of the cache where tensor parallel, whole layers in a pipeline."""
-    if run.device.kind == "lpu":
-        return (run.resident_gb + run.kv_gb) / run.chips + activations_gb / run.chips
-    if run.pipeline:
-        share = math.ceil(run.model.layers / run.chips) / run.model.layers
-        return share * (run.resident_gb + run.kv_gb) + activations_gb
-    return run.resident_gb / run.chips + run.kv_gb / run.kv_streams + activations_gb
+    """Memory of the fullest chip, as `placing.memory_gb` has it."""
+    return float(placing.memory_gb(run.columns, np.array([activations_gb]))[0])
+
+
+def cache_gb(run: Situation, activations_gb: float) -> float:
+    """KV cache and activations of the fullest chip, as `placing.cache_gb` has it."""
+    return float(placing.cache_gb(run.columns, np.array([activations_gb]))[0])
 
 
 def _forced(alone: Situation, activations_gb: float, devices: int, parallel: Parallel, capacity_gb: float) -> Placement:
@@ -124,7 +144,7 @@ def _forced(alone: Situation, activations_gb: float, devices: int, parallel: Par
     for way in ways:
         if found := _resident(alone, activations_gb, devices, way, capacity_gb):
             return found
-    if found := streamed(alone, activations_gb, devices):
+    if found := streamed(alone, activations_gb, devices, parallel):
         return found
     needed_gb = memory_gb(_on(alone, devices, ways[0]), activations_gb)
     found = _fewest(alone, activations_gb, parallel, capacity_gb)
@@ -136,17 +156,11 @@ def _forced(alone: Situation, activations_gb: float, devices: int, parallel: Par
 
 
 def _fewest(alone: Situation, activations_gb: float, parallel: Parallel, capacity_gb: float) -> Placement | None:
-    least = max(1, math.floor(alone.resident_gb / capacity_gb))
-    for way in _ways(alone, parallel):
-        for chips in range(least, _most(alone, way) + 1):
-            if _can(alone, chips, way) and (found := _resident(alone, activations_gb, chips, way, capacity_gb)):
-                return found
-    return None
-
-
-def _is_alone(run: Situation) -> bool:
-    """Whether nothing is known to join several of the machine."""
-    return run.device.kind in ("cpu", "soc") and run.device.link_gbs is None
+    found = fewest(alone.columns, np.array([activations_gb]), parallel)
+    if not found.fits[0]:
+        return None
+    how = HOW[found.how[0]]
+    return Placement(_on(alone, int(found.runs.chips[0]), how), how, float(found.needed_gb[0]), capacity_gb)
 
 
 def _resident(alone: Situation, activations_gb: float, chips: int, way: How, capacity_gb: float) -> Placement | None:
@@ -165,16 +179,15 @@ def _ways(alone: Situation, parallel: Parallel) -> tuple[How, ...]:
 
 
 def _most(alone: Situation, way: How) -> int:
-    if _is_alone(alone):
+    if is_alone(alone.device):
         return 1
-    return {"tensor parallel": alone.model.heads, "pipeline": alone.model.layers}.get(way, _MOST_CHIPS)
+    return {"tensor parallel": alone.model.heads, "pipeline": alone.model.layers}.get(way, MOST_CHIPS)
 
 
 def _can(alone: Situation, chips: int, way: How) -> bool:
     """Whether whole heads, or whole layers, can go to so many chips."""
-    heads, kv_heads = alone.model.heads, alone.model.kv_heads
     if way == "tensor parallel":
-        return heads % chips == 0 and (kv_heads % chips == 0 or chips % kv_heads == 0)
+        return splits(alone.model, chips)
     return chips <= _most(alone, way)
 
 

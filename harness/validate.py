@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,15 +11,17 @@ from omegaconf import DictConfig
 from .. import conf
 from .calibrate.decode import EVIDENCE
 from .calibrate.kernels import rows as kernel_rows
-from .calibrate.published import read
+from .calibrate.published import Published, read
 from .errors import UsageError
+from .importing import shelf
 from .kernel_validation import validate as validate_kernels
 from .report import kernels as kernel_report
+from .report.output import checked
 from .report.table import show
-from .report.validation import check_rows, table, write_rows
-from .validation import Score, validate
+from .report.validation import ROWS, ROWS_SUFFIXES, left_out_table, table, write_rows
+from .validation import LEVELS, Score, left_out, validate
 
-_OWN = "own"
+_OWN, _IMPORTED = "own", "imported"
 
 
 def run(config: DictConfig) -> int:
@@ -30,13 +33,21 @@ def run(config: DictConfig) -> int:
         raise UsageError(f"seed must be a whole number from 0; got {config.seed}")
     if config.published and config.kernels:
         raise UsageError(f"published and kernels must not both be given; got {config.published!r} and {config.kernels!r}")
-    if config.rows:
-        check_rows(Path(config.rows).expanduser())
-    return _kernels(config) if config.kernels else _published(config)
+    if config.leave_one_out and (config.kernels or config.published not in (None, _OWN)):
+        raise UsageError(
+            "leave_one_out must be false where a file is validated: it leaves parts of the project's own evidence out"
+        )
+    rows = checked(config.rows, ROWS_SUFFIXES, ROWS)
+    if config.leave_one_out:
+        return _left_out(rows)
+    return _kernels(config, rows) if config.kernels else _published(config, rows)
 
 
-def _published(config: DictConfig) -> int:
-    if config.published:
+def _published(config: DictConfig, written: Path | None) -> int:
+    rows: Sequence[Published]
+    if config.published == _IMPORTED:
+        rows, bad = shelf.rows(Path(config.results)), []
+    elif config.published not in (None, _OWN):
         rows, bad = read(Path(config.published).expanduser())
     else:
         with (files(conf) / EVIDENCE).open(encoding="utf-8") as file:
@@ -45,14 +56,26 @@ def _published(config: DictConfig) -> int:
         raise UsageError(f"published must hold at least one row; got {config.published!r}, which has none")
     verdicts = validate(rows, bad, config.seed)
     show(table(verdicts, f"Published decode speeds against predicted ones: {config.published or EVIDENCE}"))
-    if config.rows:
-        write_rows(verdicts, Path(config.rows).expanduser())
+    if written:
+        write_rows(verdicts, written)
         score = Score.of(verdicts)
-        print(f"  {score.rows} predictions and {score.refused + score.left_out} reasons in {config.rows}")
+        print(f"  {score.rows} predictions and {score.refused + score.left_out} reasons in {written}")
     return 0
 
 
-def _kernels(config: DictConfig) -> int:
+def _left_out(written: Path | None) -> int:
+    verdicts = []
+    for level in LEVELS:
+        each = left_out(level)
+        show(left_out_table(level, each))
+        verdicts += [verdict for of_one in each.values() for verdict in of_one]
+    if written:
+        write_rows(verdicts, written)
+        print(f"  {len(verdicts)} predictions in {written}")
+    return 0
+
+
+def _kernels(config: DictConfig, written: Path | None) -> int:
     if config.kernels == _OWN:
         rows, bad = kernel_rows.evidence(), []
     else:
@@ -62,7 +85,7 @@ def _kernels(config: DictConfig) -> int:
     verdicts = validate_kernels(rows, bad)
     named = kernel_rows.EVIDENCE if config.kernels == _OWN else config.kernels
     show(kernel_report.table(verdicts, f"Measured kernels against predicted ones: {named}"))
-    if config.rows:
-        kernel_report.write_rows(verdicts, Path(config.rows).expanduser())
-        print(f"  {len(verdicts.basis)} predictions and {len(verdicts.refused)} reasons in {config.rows}")
+    if written:
+        kernel_report.write_rows(verdicts, written)
+        print(f"  {len(verdicts.basis)} predictions and {len(verdicts.refused)} reasons in {written}")
     return 0

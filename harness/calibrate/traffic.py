@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cache
 
 from ...kernels.model import Model, Step
-from ..catalogue import facts, names
+from ..catalogue import names
 from ..errors import UsageError
-from ..models import model_from
-from ..workloads import decode_step, kv_bytes, streamed_weight_elements
+from ..models import model_named
+from ..workloads import decode_step, kv_bytes, resident_elements, streamed_weight_elements
 
 _KV_BYTES = 2
 _LIKE_SIZE = (math.log(1.5), math.log(4))
@@ -25,7 +25,8 @@ class Traffic:
         experts: weights of the routed experts that a token uses.
         body: every other matrix but the LM head.
         head: the LM head.
-        resident_experts, resident_body: what stays in memory, tables included.
+        resident_experts, resident_body: what stays in memory, but for
+        resident_vocabulary: the input embedding and the LM head, once where they are tied.
     """
 
     experts: int
@@ -33,6 +34,7 @@ class Traffic:
     head: int
     resident_experts: int
     resident_body: int
+    resident_vocabulary: int
 
 
 @cache
@@ -46,12 +48,12 @@ def traffic(model: Model) -> Traffic:
     experts = [need for need in needs if need.role.startswith("expert")]
     head = streamed_weight_elements([need for need in needs if need.role == "lm_head"])
     routed = streamed_weight_elements(experts)
-    resident = sum(need.resident for need in needs)
-    resident_experts = sum(need.resident for need in experts)
+    resident, resident_experts = resident_elements(needs), resident_elements(experts)
+    vocabulary = resident_elements([need for need in needs if need.role in ("embedding", "lm_head")])
     body = streamed_weight_elements(needs) - routed - head
     if body + routed + head <= 0:
         raise UsageError(f"model must read weights; {model.name} reads none")
-    return Traffic(routed, body, head, resident_experts, resident - resident_experts)
+    return Traffic(routed, body, head, resident_experts, resident - resident_experts - vocabulary, vocabulary)
 
 
 @cache
@@ -76,7 +78,7 @@ def stand_in(total: float, active: float) -> Model | None:
 
     def ratios(model: Model) -> tuple[float, float]:
         read = traffic(model)
-        known = read.resident_experts + read.resident_body
+        known = read.resident_experts + read.resident_body + read.resident_vocabulary
         return abs(math.log(active_parameters(model) / active)), abs(math.log(known / total))
 
     near = [model for model in _decoders() if all(map(operator.le, ratios(model), _LIKE_SIZE))]
@@ -85,5 +87,4 @@ def stand_in(total: float, active: float) -> Model | None:
 
 @cache
 def _decoders() -> tuple[Model, ...]:
-    models = (model_from(facts("model", name), name) for name in names("model"))
-    return tuple(model for model in models if model.family == "decoder")
+    return tuple(model for model in map(model_named, names("model")) if model.family == "decoder")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..durable import new_file, temporary_file
-from ..errors import UsageError
 from ..validation import CROSS_VALIDATED, Score, Verdict
+from .output import written
 from .table import Column, Table
 
+ROWS = "rows"
+"""The key that names the file of rows."""
+ROWS_SUFFIXES = (".csv",)
+
+_FIGURES = (Column("rows"), Column("median error", "%"), Column("90th percentile", "%"), Column("inside 80 %", "%"))
 _FIELDS: tuple[str, ...] = (
     "line",
     "id",
@@ -34,10 +37,7 @@ def table(verdicts: Sequence[Verdict], title: str) -> Table:
     """Per hardware label and in total: rows, errors, share inside the interval, and what was refused or left out."""
     columns = [
         Column("hardware", text=True),
-        Column("rows"),
-        Column("median error", "%"),
-        Column("90th percentile", "%"),
-        Column("inside 80 %", "%"),
+        *_FIGURES,
         Column("refused"),
         Column("left out"),
     ]
@@ -46,41 +46,40 @@ def table(verdicts: Sequence[Verdict], title: str) -> Table:
     return Table(title, columns, [*body, _line("all", verdicts)], _notes(verdicts))
 
 
+def left_out_table(level: str, each: Mapping[str, Sequence[Verdict]]) -> Table:
+    """How far off a fit is that has seen nothing of a machine, a kind of machine or an engine, for each of them.
+
+    Args:
+        level: what was left out.
+        each: which of them -> its rows, predicted without it.
+    """
+    columns = [Column(level, text=True), *_FIGURES]
+    every = [verdict for verdicts in each.values() for verdict in verdicts]
+    body = [[name, *_figures(verdicts)] for name, verdicts in [*each.items(), ("all", every)]]
+    return Table(f"Each {level} predicted by a fit to the others", columns, body)
+
+
 def write_rows(verdicts: Sequence[Verdict], path: Path) -> None:
     """One CSV line per line of the file that was validated.
 
     Raises:
         UsageError: if the file cannot be written.
     """
-    with as_usage(path), new_file(path) as part, open(part, "w", encoding="utf-8", newline="") as file:
+    with written(path, ROWS) as part, open(part, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, _FIELDS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(_fields(one) for one in verdicts)
 
 
-def check_rows(path: Path) -> None:
-    """Raises UsageError unless `path` can be written, before anything is computed for it."""
-    if path.is_dir() or not path.parent.is_dir():
-        what = "it is a folder" if path.is_dir() else "its folder does not exist"
-        raise UsageError(f"rows must be a file that can be written; got {str(path)!r}: {what}")
-    with as_usage(path), temporary_file(path.parent) as trial:
-        trial.touch()
-
-
-@contextmanager
-def as_usage(path: Path) -> Iterator[None]:
-    """Turns a failure to write the rows into a UsageError."""
-    try:
-        yield
-    except OSError as error:
-        raise UsageError(f"rows must be a file that can be written; got {str(path)!r}: {error.strerror}") from None
-
-
 def _line(label: str, verdicts: Sequence[Verdict]) -> list[str]:
     score = Score.of(verdicts)
+    return [label, *_figures(verdicts), str(score.refused), str(score.left_out)]
+
+
+def _figures(verdicts: Sequence[Verdict]) -> list[str]:
+    score = Score.of(verdicts)
     figures = [score.median, score.tail, score.inside]
-    shown = [f"{100 * figure:.1f}" for figure in figures] if score.rows else ["-"] * len(figures)
-    return [label, str(score.rows), *shown, str(score.refused), str(score.left_out)]
+    return [str(score.rows), *([f"{100 * one:.1f}" for one in figures] if score.rows else ["-"] * len(figures))]
 
 
 def _notes(verdicts: Sequence[Verdict]) -> list[str]:
@@ -91,7 +90,8 @@ def _notes(verdicts: Sequence[Verdict]) -> list[str]:
         notes.append("cross-validated: five folds, all rows of one hardware and model held out together")
     for one in verdicts:
         if not one.is_predicted:
-            notes.append(f"{one.id}: {one.reason}")
+            # A line without a name goes by its number, with which the reason may begin already.
+            notes.append(f"{one.id}: {one.reason.removeprefix(f'{one.id}: ')}")
     return notes
 
 
