@@ -23,9 +23,13 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "claims": (".claims", "check the figures of an article on wafer-scale decode against physics and prediction"),
     "validate": (".validate", "set predictions beside published speeds and say how far they are off"),
     "gate": (".gate.command", "say whether a revision makes any kernel slower, or wrong, than another"),
+    "gate_selftest": (".gate.selftest.command", "say how small a slow-down the gate sees on this machine, and how often it errs"),
     "doctor": (".checkup", "say what on this machine will spoil a measurement, and what to do about it"),
 }
-"""Verb -> module with `run(config) -> int`, and what it does. Modules are imported only when their verb runs."""
+"""Verb -> module with `run(config) -> int`, and what it does. Modules are imported only when their verb runs.
+
+A verb of two words is typed with a space between them: its name here is that of its configuration.
+"""
 
 OK, FAILED, USAGE = 0, 1, 2
 """Exit codes: done; something measured or read was wrong; the command could not be understood or obeyed."""
@@ -51,8 +55,11 @@ def run(arguments: Sequence[str]) -> int:
         print(_overview())
         return OK if arguments else USAGE
     verb, *rest = arguments
-    if verb not in VERBS:
-        return _complain(f"the first word must be one of {', '.join(VERBS)}; got {verb!r}")
+    if rest and f"{verb}_{rest[0]}" in VERBS:
+        verb, *rest = f"{verb}_{rest[0]}", *rest[1:]
+    if verb not in VERBS or "_" in arguments[0]:
+        words = ", ".join(map(_typed, VERBS))
+        return _complain(f"the first word must be one of {words}; got {arguments[0]!r}")
     try:
         return _hydra(verb, rest)
     except KeyboardInterrupt:
@@ -80,7 +87,7 @@ def _hydra(verb: str, overrides: Sequence[str]) -> int:
     # Hydra then hands errors on as exceptions instead of printing its own report of them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        sys.argv = [f"roofcast {verb}", *prepared(overrides)]
+        sys.argv = [f"roofcast {_typed(verb)}", *prepared(overrides)]
         hydra.main(version_base="1.3", config_path="pkg://roofcast.conf", config_name=verb)(job)()
     except Exception as error:
         # Hydra's parser and composer raise whatever they meet; what comes before the first job is about the command line.
@@ -92,12 +99,16 @@ def _hydra(verb: str, overrides: Sequence[str]) -> int:
 
 def _complain(sentence: str, verb: str = "") -> int:
     print(f"roofcast: {sentence}", file=sys.stderr)
-    return _GATE_USAGE if verb == "gate" else USAGE
+    return _GATE_USAGE if verb.startswith("gate") else USAGE
+
+
+def _typed(verb: str) -> str:
+    return verb.replace("_", " ")
 
 
 def _overview() -> str:
     width = max(map(len, VERBS))
-    lines = [f"  roofcast {verb:<{width}}  {what}" for verb, (_, what) in VERBS.items()]
+    lines = [f"  roofcast {_typed(verb):<{width}}  {what}" for verb, (_, what) in VERBS.items()]
     return "\n".join(
         [
             "How fast would this transformer decode step run on that chip, and how sure are we?",

@@ -147,6 +147,16 @@ class Gate:
     seed: int = 0
 
 
+@dataclass
+class GateSelftest(Gate):
+    """`roofcast gate selftest`."""
+
+    comparisons: int = MISSING
+    slowdowns: list[float] = MISSING
+    load: bool = MISSING
+    peer_s: float = MISSING
+
+
 SCHEMAS = {
     "bench": Bench,
     "table": Table,
@@ -155,6 +165,7 @@ SCHEMAS = {
     "doctor": Doctor,
     "validate": Validate,
     "gate": Gate,
+    "gate_selftest": GateSelftest,
 }
 """Verb -> schema."""
 
