@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -17,6 +18,8 @@ from .process import Process, RefusedError, WorkerLostError
 from .verdict import Policy, Quantity
 
 SIDES: tuple[Side, Side] = ("base", "head")
+SHORTEST_SAMPLE_S = 1e-3
+"""Half of what `measure.prepare` aims at, and misses where the machine was busy while it looked."""
 LONGEST_SAMPLE_S = 0.1
 """A sample that takes longer meets more drift than it averages out."""
 START_LIMIT_S = 120.0
@@ -174,11 +177,15 @@ class Bench:
         number is the true one, unless a side is slower indeed and its samples would last too long.
         """
         answers = trial.prepared[name]
-        looped = [one["calls"] for one in answers.values() if not one["is_direct"]]
-        if not looped:
-            return
+        shortest_s = min(one["seconds"] for one in answers.values())
         longest_s = max(one["seconds"] for one in answers.values())
-        calls = min(max(looped), max(1, int(LONGEST_SAMPLE_S / longest_s)))
+        enough = math.ceil(SHORTEST_SAMPLE_S / shortest_s)
+        looped = [one["calls"] for one in answers.values() if not one["is_direct"]]
+        is_short = max(one["calls"] for one in answers.values()) < enough
+        if not looped and not is_short:
+            return
+        calls = 2 * enough if is_short else max(looped)
+        calls = min(calls, max(1, int(LONGEST_SAMPLE_S / longest_s)))
         for side in SIDES:
             if answers[side]["is_direct"] or answers[side]["calls"] != calls:
                 self._ask(trial, workers, side, "repeat", name, calls=calls)
