@@ -157,6 +157,17 @@ class GateSelftest(Gate):
     peer_s: float = MISSING
 
 
+@dataclass
+class History:
+    """`roofcast history`."""
+
+    quantity: str = MISSING
+    least: float = MISSING
+    significance: float = MISSING
+    results: str = MISSING
+    output: str | None = None
+
+
 SCHEMAS = {
     "bench": Bench,
     "table": Table,
@@ -166,6 +177,7 @@ SCHEMAS = {
     "validate": Validate,
     "gate": Gate,
     "gate_selftest": GateSelftest,
+    "history": History,
 }
 """Verb -> schema."""
 

@@ -11,8 +11,8 @@ from .table import Column, Table
 
 _BAR = 20
 """Characters of a full bar."""
-_FINE = tuple(step / 200 for step in range(2, 61))
-"""Slow-downs among which the smallest that is seen is looked for: half a percent apart, to 30 %."""
+_FINE = (*(step / 200 for step in range(2, 20)), *(step / 50 for step in range(5, 16)))
+"""Slow-downs among which the smallest that is seen is looked for: half a percent apart up to 10 %, then two, to 30 %."""
 
 
 def tables(rounds: Sequence[Round], policy: Policy, slowdowns: Sequence[float], *, is_loaded: bool) -> list[Table]:

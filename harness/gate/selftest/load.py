@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,10 +12,10 @@ LONGEST_S = 0.5
 """Of a spell of work or of rest; a sample of a kernel lasts some milliseconds."""
 
 _BURNER = """
-import os, random, time
-parent, rng = os.getppid(), random.Random(0)
-while os.getppid() == parent:
-    spell = rng.uniform(0.01, LONGEST_S)
+import os, random, sys, time
+rng = random.Random(0)
+while os.getppid() == int(sys.argv[1]):
+    spell = rng.uniform(0.01, float(sys.argv[2]))
     end = time.monotonic() + spell
     while time.monotonic() < end:
         pass
@@ -29,7 +30,8 @@ def neighbour(*, is_there: bool) -> Iterator[None]:
         with nullcontext():
             yield
         return
-    burner = subprocess.Popen([sys.executable, "-c", _BURNER.replace("LONGEST_S", str(LONGEST_S))])
+    # It is told whose child it is: asked later, the system may name whoever adopts orphans.
+    burner = subprocess.Popen([sys.executable, "-c", _BURNER, str(os.getpid()), str(LONGEST_S)])
     try:
         yield
     finally:

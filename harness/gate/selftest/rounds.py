@@ -81,7 +81,7 @@ def _as_json(one: Round) -> dict[str, Any]:
 def _read(path: Path) -> Round:
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
-        quads = {name: [Quad(*map(_times, quad)) for quad in quads] for name, quads in said["quads"].items()}
+        quads = {name: tuple(Quad(*map(_times, quad)) for quad in quads) for name, quads in said["quads"].items()}
         base, head = ({name: _series(pairs) for name, pairs in said[side].items()} for side in ("base", "head"))
         return Round(quads, base, head, float(said["seconds"]))
     except (OSError, ValueError, TypeError, KeyError) as error:
