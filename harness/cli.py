@@ -23,7 +23,10 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "claims": (".claims", "check the figures of an article on wafer-scale decode against physics and prediction"),
     "validate": (".validate", "set predictions beside published speeds and say how far they are off"),
     "gate": (".gate.command", "say whether a revision makes any kernel slower, or wrong, than another"),
-    "gate_selftest": (".gate.selftest.command", "say how small a slow-down the gate sees on this machine, and how often it errs"),
+    "gate_selftest": (
+        ".gate.selftest.command",
+        "say how small a slow-down the gate sees on this machine, and how often it errs",
+    ),
     "history": (".history", "show every kernel over the commits that it was measured at, and where it changed"),
     "doctor": (".checkup", "say what on this machine will spoil a measurement, and what to do about it"),
 }

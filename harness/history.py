@@ -78,7 +78,10 @@ def run(config: DictConfig) -> int:
     for row in found.found:
         point = Point(row["git_commit"], row["git_dirty"], row["started_at"], row["latency_us"], row["share"])
         series.setdefault((row["label"], row["implementation"], row["residency"]), []).append(point)
-    kernels = [kernel(name, points, ages, config.quantity, config.least, config.significance) for name, points in series.items()]
+    kernels = [
+        kernel(name, points, ages, config.quantity, config.least, config.significance)
+        for name, points in sorted(series.items())
+    ]
     show(report.table(kernels, config.quantity, elsewhere))
     if config.output:
         report.write(kernels, config.quantity, Path(config.output))
