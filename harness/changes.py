@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -68,7 +69,7 @@ def _sizable(series: Float[np.ndarray, "points"], places: dict[int, float], leas
     kept = dict(places)
     while kept:
         ends = [0, *sorted(kept), len(series)]
-        medians = [float(np.median(series[start:stop])) for start, stop in zip(ends, ends[1:], strict=False)]
+        medians = [float(np.median(series[start:stop])) for start, stop in pairwise(ends)]
         found = [
             Change(place, before, after, kept[place])
             for place, before, after in zip(sorted(kept), medians, medians[1:], strict=False)

@@ -62,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
     if rest and f"{verb}_{rest[0]}" in VERBS:
         verb, *rest = f"{verb}_{rest[0]}", *rest[1:]
     if verb not in VERBS or "_" in arguments[0]:
-        words = ", ".join(map(_typed, VERBS))
+        words = ", ".join(verb for verb in VERBS if "_" not in verb)
         return _complain(f"the first word must be one of {words}; got {arguments[0]!r}")
     try:
         return _hydra(verb, rest)

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,7 @@ def sparkline(values: Sequence[float]) -> str:
     """Values as blocks, on a logarithmic scale from the least to the largest."""
     width = min(_WIDTH, len(values))
     cuts = [round(place * len(values) / width) for place in range(width + 1)] if width else []
-    logs = [math.log(_median(values[start:stop])) for start, stop in zip(cuts, cuts[1:], strict=False)]
+    logs = [math.log(_median(values[start:stop])) for start, stop in pairwise(cuts)]
     low, span = min(logs, default=0.0), (max(logs, default=0.0) - min(logs, default=0.0)) or 1.0
     return "".join(_BLOCKS[min(7, int(8 * (one - low) / span))] for one in logs)
 

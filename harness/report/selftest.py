@@ -62,7 +62,7 @@ def _notes(rounds: Sequence[Round], policy: Policy) -> list[str]:
     alarms = peer_alarms(rounds, 0.0)
     notes = [
         f"smallest slow-down that is found {FOUND_SHARE:.0%} of the time: {smallest}",
-        f"{kernels} kernels took {seconds:.0f} s to look at and at most {needed:.0f} s with {policy.confirmations} confirmations",
+        f"{kernels} kernels: {seconds:.0f} s for a look, at most {needed:.0f} s with {policy.confirmations} confirmations",
         f"{len(rounds)} pairs of processes with the same code; the slowed side runs each sample once more and is charged for "
         "that share of it; a round confirms the suspicions of those before it, so comparisons are not quite independent",
     ]
