@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from .exits import FAILED, OK, USAGE, NobodyReadsError, complain
+from .exits import FAILED, OK, USAGE, NobodyReadsError, complain, typed
 
 __all__ = ["FAILED", "OK", "USAGE", "VERBS", "main", "run"]
 
@@ -20,9 +20,17 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "validate": (".validate", "set predictions beside published speeds and say how far they are off"),
     "import": (".importing.command", "take decode speeds that other tools measured as evidence"),
     "gate": (".gate.command", "say whether a revision makes any kernel slower, or wrong, than another"),
+    "gate_selftest": (
+        ".gate.selftest.command",
+        "say how small a slow-down the gate sees on this machine, and how often it errs",
+    ),
+    "history": (".history", "show every kernel over the commits that it was measured at, and where it changed"),
     "doctor": (".checkup", "say what on this machine will spoil a measurement, and what to do about it"),
 }
-"""Verb -> module with `run(config) -> int`, and what it does. Modules are imported only when their verb runs."""
+"""Verb -> module with `run(config) -> int`, and what it does. Modules are imported only when their verb runs.
+
+A verb of two words is typed with a space between them: its name here is that of its configuration.
+"""
 
 _ARITHMETIC = ("table", "predict", "claims", "validate")
 """Verbs whose matrices are so small that threads would only wait for one another."""
@@ -53,8 +61,11 @@ def run(arguments: Sequence[str]) -> int:
         print(_overview())
         return OK if arguments else USAGE
     verb, *rest = arguments
-    if verb not in VERBS:
-        return complain(f"the first word must be one of {', '.join(VERBS)}; got {verb!r}")
+    if rest and f"{verb}_{rest[0]}" in VERBS:
+        verb, *rest = f"{verb}_{rest[0]}", *rest[1:]
+    if verb not in VERBS or "_" in arguments[0]:
+        words = ", ".join(verb for verb in VERBS if "_" not in verb)
+        return complain(f"the first word must be one of {words}; got {arguments[0]!r}")
     try:
         jobs = importlib.import_module(".jobs", __package__)
         return jobs.run(verb, rest, importlib.import_module(VERBS[verb][0], __package__).run)
@@ -64,7 +75,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _overview() -> str:
     width = max(map(len, VERBS))
-    lines = [f"  roofcast {verb:<{width}}  {what}" for verb, (_, what) in VERBS.items()]
+    lines = [f"  roofcast {typed(verb):<{width}}  {what}" for verb, (_, what) in VERBS.items()]
     return "\n".join(
         [
             "How fast would this transformer decode step run on that chip, and how sure are we?",

@@ -187,6 +187,27 @@ class Gate:
     seed: int = 0
 
 
+@dataclass
+class GateSelftest(Gate):
+    """`roofcast gate selftest`."""
+
+    comparisons: int = MISSING
+    slowdowns: list[float] = MISSING
+    load: bool = MISSING
+    peer_s: float = MISSING
+
+
+@dataclass
+class History:
+    """`roofcast history`."""
+
+    quantity: str = MISSING
+    least: float = MISSING
+    significance: float = MISSING
+    results: str = MISSING
+    output: str | None = None
+
+
 SCHEMAS = {
     "bench": Bench,
     "table": Table,
@@ -196,6 +217,8 @@ SCHEMAS = {
     "validate": Validate,
     "import": Import,
     "gate": Gate,
+    "gate_selftest": GateSelftest,
+    "history": History,
 }
 """Verb -> schema."""
 

@@ -17,4 +17,9 @@ class NobodyReadsError(BaseException):
 def complain(sentence: str, verb: str = "") -> int:
     """Says on standard error what was wrong, and returns the verb's exit code for that."""
     print(f"roofcast: {sentence}", file=sys.stderr)
-    return _GATE_USAGE if verb == "gate" else USAGE
+    return _GATE_USAGE if verb.startswith("gate") else USAGE
+
+
+def typed(verb: str) -> str:
+    """A verb as it is typed: two words have a space between them."""
+    return verb.replace("_", " ")

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, open_dict
 
 from . import config as schemas
 from .errors import UsageError
-from .exits import OK, NobodyReadsError, complain
+from .exits import OK, NobodyReadsError, complain, typed
 from .filters import as_filters
 from .overrides import check_keys, explain, prepared, with_files
 
@@ -45,12 +45,12 @@ def run(verb: str, overrides: Sequence[str], action: Callable[[DictConfig], int]
     # Hydra then hands errors on as exceptions instead of printing its own report of them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        typed = prepared(_SHORTHAND[verb](overrides) if verb in _SHORTHAND else overrides)
-        if any(one.lstrip("+~").startswith(("-", "hydra")) for one in typed):
-            sys.argv = [f"roofcast {verb}", *typed]
+        words = prepared(_SHORTHAND[verb](overrides) if verb in _SHORTHAND else overrides)
+        if any(one.lstrip("+~").startswith(("-", "hydra")) for one in words):
+            sys.argv = [f"roofcast {typed(verb)}", *words]
             hydra.main(version_base=_VERSION, config_path=f"pkg://{_FOLDER}", config_name=verb)(job)()
         else:
-            job(_composed(verb, typed))
+            job(_composed(verb, words))
     except Exception as error:
         # Hydra's parser and composer raise whatever they meet; what comes before the first job is about the command line.
         if is_running or isinstance(error, BrokenPipeError):
@@ -61,7 +61,7 @@ def run(verb: str, overrides: Sequence[str], action: Callable[[DictConfig], int]
 
 def _composed(verb: str, overrides: Sequence[str]) -> DictConfig:
     """The one configuration of a job that is no sweep. `hydra.main` would compose it twice, the first time for its mode."""
-    with hydra.initialize_config_module(_FOLDER, job_name=f"roofcast {verb}", version_base=_VERSION):
+    with hydra.initialize_config_module(_FOLDER, job_name=f"roofcast {typed(verb)}", version_base=_VERSION):
         config = hydra.compose(verb, list(overrides), return_hydra_config=True)
     HydraConfig.instance().set_config(config)
     config = config.copy()

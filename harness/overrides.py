@@ -156,7 +156,7 @@ def _unknown_key(key: str, verb: str) -> str:
     known = [*_keys(verb), *(f"{name}.{one}" for name, part in parts.items() for one in part.__dataclass_fields__)]
     near = difflib.get_close_matches(key, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(_keys(verb))}"
-    return f"{key or 'an empty key'} is not a key of roofcast {verb}; {hint}"
+    return f"{key or 'an empty key'} is not a key of roofcast {verb.replace('_', ' ')}; {hint}"
 
 
 def _one_line(error: Exception) -> str:

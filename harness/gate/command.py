@@ -28,8 +28,8 @@ from .verdict import NOT_COMPARABLE, Policy
 
 def run(config: DictConfig) -> int:
     """Compares and shows. Returns 0, 1, 2 or 3 as `verdict` defines them."""
-    question = _question(config)
-    policy, effort = _policy(config), _effort(config)
+    question = question_of(config)
+    policy, effort = policy_of(config), effort_of(config)
     output = checked(config.output, report.SUFFIXES)
     with (
         side_by_side(config.base, config.head, Path.cwd()) as (base, head, folder),
@@ -71,8 +71,12 @@ def _check_environments(revisions: Mapping[Side, Revision]) -> None:
         )
 
 
-def _question(config: DictConfig) -> dict[str, Any]:
-    """What the workers are asked, in what JSON can say."""
+def question_of(config: DictConfig) -> dict[str, Any]:
+    """What the workers are asked, in what JSON can say.
+
+    Raises:
+        UsageError: for kernels that cannot be asked for.
+    """
     parts = OmegaConf.to_container(config, resolve=True)
     assert isinstance(parts, dict)
     asked = {name: parts[name] for name in ("model", "format", "context", "sampling", "fused")}
@@ -95,14 +99,24 @@ def _question(config: DictConfig) -> dict[str, Any]:
     }
 
 
-def _policy(config: DictConfig) -> Policy:
+def policy_of(config: DictConfig) -> Policy:
+    """What counts as a difference.
+
+    Raises:
+        UsageError: for a number out of range.
+    """
     for name in ("least", "least_compile", "false_discovery"):
         if not 0 < config[name] < 1:
             raise UsageError(f"{name} must be a number above 0 and below 1; got {config[name]}")
     return Policy(config.least, config.least_compile, config.false_discovery, _from(config, "confirmations", 1))
 
 
-def _effort(config: DictConfig) -> Effort:
+def effort_of(config: DictConfig) -> Effort:
+    """How much is measured.
+
+    Raises:
+        UsageError: for a number out of range.
+    """
     for name in ("budget_s", "kernel_limit_s"):
         if not 0 < config[name] < float("inf"):
             raise UsageError(f"{name} must be a number of seconds above 0; got {config[name]}")

@@ -13,9 +13,6 @@ from .verdict import Ruling, Verdict, confirmed, exact_changes, exit_code, first
 
 Condition = Literal["newly wrong", "mended", "not measured", "missing", "new"]
 
-FIRST_SHARE = 0.5
-"""Of the time, for the first look; the rest is for confirming what it suspects."""
-
 
 @dataclass(frozen=True)
 class Remark:
@@ -79,7 +76,8 @@ def compare(bench: Bench, budget_s: float) -> Comparison:
     """
     start = time.monotonic()
     end = start + budget_s
-    first = bench.run(start + FIRST_SHARE * budget_s)
+    # As much for each confirmation, which has fewer kernels to look at.
+    first = bench.run(start + budget_s / (1 + bench.policy.confirmations))
     verdicts = first_look(first.estimates, bench.policy)
     suspicions = [key for key, verdict in verdicts.items() if verdict.is_change]
     remarks = _remarks(first)

@@ -3,6 +3,9 @@
 Samples come in quads, `base head head base` or `head base base head` by the toss of a coin, so that a steady drift
 cancels inside a quad. If the revisions are equally fast, the coin alone decides the sign of a quad's log-ratio: its
 distribution is symmetric around 0 whatever the machine does, which is all that Wilcoxon's signed-rank test asks for.
+
+A quad whose two samples of one side lie far apart was disturbed. Only the calmer quads are judged: how far they lie apart
+does not change when the sides change names, so that the choice leaves the symmetry as it is.
 """
 
 from __future__ import annotations
@@ -20,7 +23,38 @@ Side = Literal["base", "head"]
 
 CONFIDENCE = 0.95
 """Level of the interval on a shift."""
+CALM_SHARE = 2 / 3
+"""Of the quads that are judged. On two cores that four others used, 5 % was found in 62 of 100 resampled comparisons of 128
+quads with the calmer half or three quarters of them, in 44 with all of them and in 52 with a third."""
 _ORDERS: tuple[tuple[Side, ...], ...] = (("base", "head", "head", "base"), ("head", "base", "base", "head"))
+
+
+@dataclass(frozen=True)
+class Quad:
+    """Samples of both sides taken by turns, in seconds.
+
+    Attributes:
+        base, head: as often the one as the other.
+        again: of a self-test, the head's kernel once more after each of its samples: what it would be slowed down by.
+    """
+
+    base: tuple[float, ...]
+    head: tuple[float, ...]
+    again: tuple[float, ...] = ()
+
+    @property
+    def log_ratio(self) -> float:
+        """Mean logarithm of the head's times over that of the base's."""
+        return float(np.mean(np.log(self.head)) - np.mean(np.log(self.base)))
+
+    @property
+    def spread(self) -> float:
+        """How far samples of one side lie apart, as a logarithm; 0 where each side has one."""
+        return max(math.log(max(side) / min(side)) for side in (self.base, self.head))
+
+    def slowed(self, share: float) -> Quad:
+        """With the head charged for that share of the work that it did once more."""
+        return Quad(self.base, tuple(one + share * more for one, more in zip(self.head, self.again, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -50,9 +84,15 @@ def order(rng: np.random.Generator) -> tuple[Side, ...]:
     return _ORDERS[int(rng.integers(2))]
 
 
-def log_ratio(base: Sequence[float], head: Sequence[float]) -> float:
-    """Mean logarithm of the head's times over that of the base's, of one quad or pair."""
-    return float(np.mean(np.log(head)) - np.mean(np.log(base)))
+def judged(quads: Sequence[Quad]) -> Estimate:
+    """The shift that the calmer quads tell of.
+
+    Raises:
+        ValueError: if there are no quads.
+    """
+    spread = np.array([quad.spread for quad in quads])
+    calm = np.argsort(spread, kind="stable")[: math.ceil(CALM_SHARE * len(quads))] if spread.any() else range(len(quads))
+    return estimate(np.array([quads[place].log_ratio for place in sorted(calm)]))
 
 
 def estimate(log_ratios: Float[np.ndarray, "quads"]) -> Estimate:

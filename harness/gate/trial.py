@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -12,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from .checkout import Revision
-from .pair import Estimate, Side, estimate, log_ratio, order
+from .pair import Estimate, Quad, Side, judged, order
 from .process import Process, RefusedError, WorkerLostError
 from .verdict import Policy, Quantity
 
 SIDES: tuple[Side, Side] = ("base", "head")
+SHORTEST_SAMPLE_S = 1e-3
+"""Half of what `measure.prepare` aims at, and misses where the machine was busy while it looked."""
 LONGEST_SAMPLE_S = 0.1
 """A sample that takes longer meets more drift than it averages out."""
 START_LIMIT_S = 120.0
@@ -59,18 +62,18 @@ class Trial:
     Attributes:
         prepared: kernel -> side -> the worker's answer to `prepare`, `status` and `reason` always; sides that lack the
             kernel are not there.
-        log_ratios: of every quantity, in the order in which they were taken.
+        quads: of every quantity, in the order in which they were taken; of compile times, pairs.
         hosts: side -> versions of the software that it ran with.
     """
 
     prepared: dict[str, dict[Side, Mapping[str, Any]]] = field(default_factory=dict)
-    log_ratios: dict[Key, list[float]] = field(default_factory=dict)
+    quads: dict[Key, list[Quad]] = field(default_factory=dict)
     hosts: dict[Side, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def estimates(self) -> dict[Key, Estimate]:
         """The shift of every quantity that has been measured."""
-        return {key: estimate(np.asarray(values)) for key, values in self.log_ratios.items() if values}
+        return {key: judged(quads) for key, quads in self.quads.items() if quads}
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ class Bench:
         effort: how much is measured.
         rng: of the order of everything.
         progress: told what is being done.
+        again: the head runs every sample once more, for a self-test to charge it with.
+        besides: called with the processes and the kernels that stand ready in them, after those were measured.
     """
 
     revisions: Mapping[Side, Revision]
@@ -94,6 +99,8 @@ class Bench:
     effort: Effort
     rng: np.random.Generator
     progress: Callable[[str], None]
+    again: bool = False
+    besides: Callable[[Mapping[Side, Process], Sequence[str]], None] = lambda workers, kernels: None
 
     def run(self, deadline: float, only: Iterable[Key] | None = None) -> Trial:
         """Starts a fresh pair of processes and measures.
@@ -136,6 +143,7 @@ class Bench:
                 sound = [name for name in names if is_sound(trial.prepared[name])]
                 share = (deadline - time.monotonic()) / (len(batches) - place)
                 self._measure(trial, workers, sound, only, time.monotonic() + share)
+                self.besides(workers, sound)
                 for worker in workers.values():
                     worker.ask("release", self.effort.limit_s)
 
@@ -169,11 +177,15 @@ class Bench:
         number is the true one, unless a side is slower indeed and its samples would last too long.
         """
         answers = trial.prepared[name]
-        looped = [one["calls"] for one in answers.values() if not one["is_direct"]]
-        if not looped:
-            return
+        shortest_s = min(one["seconds"] for one in answers.values())
         longest_s = max(one["seconds"] for one in answers.values())
-        calls = min(max(looped), max(1, int(LONGEST_SAMPLE_S / longest_s)))
+        enough = math.ceil(SHORTEST_SAMPLE_S / shortest_s)
+        looped = [one["calls"] for one in answers.values() if not one["is_direct"]]
+        is_short = max(one["calls"] for one in answers.values()) < enough
+        if not looped and not is_short:
+            return
+        calls = 2 * enough if is_short else max(looped)
+        calls = min(calls, max(1, int(LONGEST_SAMPLE_S / longest_s)))
         for side in SIDES:
             if answers[side]["is_direct"] or answers[side]["calls"] != calls:
                 self._ask(trial, workers, side, "repeat", name, calls=calls)
@@ -206,13 +218,16 @@ class Bench:
 
     def _compare(self, trial: Trial, workers: Mapping[Side, Process], key: Key, what: str, turns: Sequence[Side]) -> None:
         seconds: dict[Side, list[float]] = {"base": [], "head": []}
+        again: list[float] = []
         for side in turns:
             seconds[side].append(self._ask(trial, workers, side, what, key[0])["seconds"])
-        trial.log_ratios.setdefault(key, []).append(log_ratio(seconds["base"], seconds["head"]))
+            if self.again and side == "head":
+                again.append(self._ask(trial, workers, side, what, key[0])["seconds"])
+        quad = Quad(tuple(seconds["base"]), tuple(seconds["head"]), tuple(again))
+        trial.quads.setdefault(key, []).append(quad)
 
     def _is_sharp(self, trial: Trial, name: str) -> bool:
-        half_width = estimate(np.asarray(trial.log_ratios[name, "latency"])).half_width
-        return half_width <= self.policy.least_shift("latency") / SHARPNESS
+        return judged(trial.quads[name, "latency"]).half_width <= self.policy.least_shift("latency") / SHARPNESS
 
     def _ask(
         self, trial: Trial, workers: Mapping[Side, Process], side: Side, what: str, kernel: str, **arguments: Any

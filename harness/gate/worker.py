@@ -33,6 +33,9 @@ from ..measure.prove import pool_bytes, ready
 from ..measure.result import Machine, Result
 from ..plan import plan
 
+_PEER_LEAST = 5
+"""Rounds that pytest-benchmark takes at least (`--benchmark-min-rounds`)."""
+
 
 class Worker:
     """What one revision can be asked. Every method takes and returns what JSON can say."""
@@ -104,6 +107,17 @@ class Worker:
     def sample(self, kernel: str) -> dict[str, float]:
         """One sample, in seconds per call."""
         return {"seconds": self._prepared[kernel].sample()}
+
+    def series(self, kernel: str, seconds: float, *, again: bool) -> dict[str, Any]:
+        """Samples one after the other as pytest-benchmark takes them: for so many seconds by the first, and at least five.
+
+        Returns:
+            Pairs of seconds: a sample and, with `again`, the same once more, for a self-test to charge a share of.
+        """
+        sample = self._prepared[kernel].sample
+        calls = self._prepared[kernel].calls_per_sample
+        rounds = max(_PEER_LEAST, math.ceil(seconds / (calls * sample())))
+        return {"samples": [(calls * sample(), calls * sample() if again else 0.0) for _ in range(rounds)]}
 
     def compile(self, kernel: str) -> dict[str, float]:
         """Lowers and compiles a prepared kernel anew, in seconds."""

@@ -5,10 +5,12 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from roofcast.harness import cli
+from roofcast.harness.gate.selftest import command
 
 ROOT = Path(__file__).parent.parent.parent
 MODEL = """
@@ -68,6 +70,24 @@ def gate(repository, *arguments, **environment):
     )
 
 
+@contextmanager
+def stopped_after_one_round(*, is_there):
+    """In place of the neighbour: presses Ctrl-C when the second round is begun."""
+    assert is_there
+    kept = command.Shelf.add
+
+    def add(shelf, one):
+        kept(shelf, one)
+        print("round 1: 1 comparisons kept", file=sys.stderr)
+        raise KeyboardInterrupt
+
+    command.Shelf.add = add
+    try:
+        yield
+    finally:
+        command.Shelf.add = kept
+
+
 def remarks(repository):
     return {one["kernel"]: one for one in json.loads((repository / "found.json").read_text())["remarks"]}
 
@@ -91,6 +111,22 @@ def test_unchanged_revisions_are_compared_in_every_quantity(repository, tmp_path
     }
     assert (found["remarks"], found["exact_changes"], found["changed_code"]) == ([], [], {})
     assert (tmp_path / "s").read_text().startswith("## roofcast gate: ")
+
+
+def test_a_self_test_goes_on_where_it_was_stopped_and_shows_its_rates(repository, monkeypatch, capsys):
+    monkeypatch.chdir(repository)
+    asked = ("gate", "selftest", *QUICK, "kernel.ops=[rope]", "peer_s=0.01", "slowdowns=[0.5]", "load=true", "results=kept")
+    monkeypatch.setattr(command, "neighbour", stopped_after_one_round)
+    assert cli.run([*asked, "comparisons=2"]) == 4
+    monkeypatch.undo()
+    monkeypatch.chdir(repository)
+    assert cli.run([*asked, "comparisons=2"]) == 0
+    said = capsys.readouterr()
+    assert [line for line in said.err.splitlines() if line.startswith("round")] == [
+        "round 1: 1 comparisons kept",
+        "round 2: 2 comparisons kept",
+    ]
+    assert "smallest slow-down that is found 90% of the time" in said.out
 
 
 def test_a_kernel_that_became_wrong_is_named_alone(repository):

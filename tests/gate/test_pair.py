@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from roofcast.harness.gate.pair import estimate, log_ratio, order
+from roofcast.harness.gate.pair import Quad, estimate, judged, order
 from scipy import stats
 
 SHIFTS = st.lists(st.floats(-1, 1).filter(lambda x: abs(x) > 1e-6), min_size=6, max_size=30, unique_by=abs)
@@ -62,9 +62,35 @@ def test_a_steady_drift_cancels_inside_a_quad():
         times = {"base": [], "head": []}
         for place, side in enumerate(order(rng)):
             times[side].append(math.exp(0.3 * place))
-        assert log_ratio(times["base"], times["head"]) == pytest.approx(0)
+        assert Quad(tuple(times["base"]), tuple(times["head"])).log_ratio == pytest.approx(0)
 
 
 def test_both_orders_are_drawn():
     rng = np.random.default_rng(2)
     assert {order(rng)[0] for _ in range(20)} == {"base", "head"}
+
+
+def test_disturbed_quads_are_set_aside():
+    calm = [Quad((1.0, 1.0 + n / 1000), (1.05, 1.05)) for n in range(1, 9)]
+    disturbed = [Quad((1.0, 3.0), (1.0, 1.1)) for _ in range(4)]
+    found = judged([*disturbed, *calm])
+    assert found.count == 8
+    assert found.point == pytest.approx(math.log(1.05), abs=0.005)
+
+
+def test_compile_times_are_all_judged():
+    assert judged([Quad((1.0,), (1.0 + n / 100,)) for n in range(9)]).count == 9
+
+
+def test_choosing_calm_quads_leaves_the_false_alarms_as_rare_as_they_are_said_to_be():
+    rng = np.random.default_rng(3)
+
+    def p():
+        times = np.exp(rng.normal(0, 0.02, (40, 4)) + (rng.random((40, 4)) < 0.3) * rng.exponential(0.7, (40, 4)))
+        return judged([Quad(tuple(row[:2]), tuple(row[2:])) for row in times.tolist()]).p
+
+    assert 0.03 <= np.mean([p() <= 0.05 for _ in range(1000)]) <= 0.07
+
+
+def test_a_slowed_quad_is_charged_for_what_it_did_once_more():
+    assert Quad((1.0, 1.0), (1.0, 2.0), (1.0, 2.0)).slowed(0.05).head == pytest.approx((1.05, 2.1))

@@ -90,7 +90,7 @@ def test_a_file_that_is_no_mapping_is_one_sentence(text: str, capsys: pytest.Cap
 
 
 def test_an_unknown_verb_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
-    known = "bench, table, predict, claims, validate, import, gate, doctor"
+    known = "bench, table, predict, claims, validate, import, gate, history, doctor"
     assert complaint(capsys, "bnech").startswith(f"the first word must be one of {known}; got 'bnech'")
 
 
@@ -169,7 +169,7 @@ def test_a_sweep_may_write_a_file_per_job(tmp_path: Path) -> None:
 def test_help_lists_groups_examples_and_every_key(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["--help"]) == cli.OK
     said = capsys.readouterr().out
-    assert all(f"roofcast {verb} " in said for verb in cli.VERBS)
+    assert all(f"roofcast {verb.replace('_', ' ')} " in said for verb in cli.VERBS)
     done = subprocess.run(
         [sys.executable, "-m", "roofcast.harness", "bench", "--help"],
         capture_output=True,
