@@ -11,7 +11,7 @@ from ..kernels.formats import format_named
 from ..kernels.model import Model, Step
 from .calibrate.decode import calibration, evidence
 from .calibrate.effects import Effect, prior_of
-from .calibrate.engine import UNSTATED, Engine, engine_named, known_engine
+from .calibrate.engine import UNSTATED, VENDOR_ONLY, Engine, engine_named, engines_on, known_engine, runs_on
 from .calibrate.interval import Z_80
 from .calibrate.machines.term import platform_of
 from .calibrate.situation import Situation
@@ -23,9 +23,6 @@ from .power import Basis, Power, power
 from .ranges import Range
 from .remarks import has_peak, remarks
 from .workloads import StepCost, decode_step, step_cost
-
-VENDOR_ONLY = ("wafer", "lpu", "rdu")
-"""Kinds of machines that only their vendor's own software runs on."""
 
 _WEIGHTS = (4096, 4096)
 """A matrix of usual size, over which the scales of a format are spread."""
@@ -81,7 +78,7 @@ class Energy:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is said of a question. Low and high enclose 80 %; no speed beats the physical floor.
+    """What is said of a question. Low and high are 80 % intervals; no speed beats the physical floor.
 
     Attributes:
         ask: the question.
@@ -89,7 +86,8 @@ class Answer:
         chips, how: the placement.
         needed_gb, capacity_gb: memory of the fullest chip, and of one chip.
         tokens_per_s: decode speed at batch 1.
-        ttft_ms: time to the first token, the prompt's prefill and one step; None where no arithmetic peak is known.
+        ttft_ms: time to the first token, the prompt's prefill and one step; None where no arithmetic peak is known, or the
+            prompt's cache does not fit.
         ceiling_tokens_per_s: what the physical floor allows.
         bound: what most of a token's time goes to: `memory`, `compute`, `latency` or `link`.
         parts_us: of a token, by term.
@@ -138,14 +136,14 @@ def answers(asks: Sequence[Ask]) -> list[Answer]:
     """
     placed: list[Placement | UsageError] = []
     for ask in asks:
-        alone, activations_gb = situation(ask), _cost(ask.model, ask.context).hot_bytes / 1e9
+        alone, activations_gb = situation(ask), _activations_gb(ask)
         try:
+            _check_engine(alone.engine, ask)
             placed.append(place(alone, activations_gb, ask.devices, ask.parallel))
         except UsageError as error:
             placed.append(error)
     found = [one for one in placed if isinstance(one, Placement)]
-    prompts = [ask.prompt for ask, one in zip(asks, placed, strict=True) if isinstance(one, Placement)]
-    first = [replace(p.run, prompt=n, generated=1, counts_prefill=True) for p, n in zip(found, prompts, strict=True)]
+    first = [_opening(ask, one) for ask, one in zip(asks, placed, strict=True) if isinstance(one, Placement)]
     told = foretell(calibration(), [one.run for one in found])
     opened = foretell(calibration(), first)
     results = iter(zip(found, told, opened, strict=True))
@@ -153,6 +151,11 @@ def answers(asks: Sequence[Ask]) -> list[Answer]:
         Answer(ask, refusal=str(one)) if isinstance(one, UsageError) else _answer(ask, *next(results))
         for ask, one in zip(asks, placed, strict=True)
     ]
+
+
+def _opening(ask: Ask, placement: Placement) -> Situation:
+    """The run up to its first token, the prompt's prefill included."""
+    return replace(placement.run, prompt=ask.prompt, generated=1, counts_prefill=True)
 
 
 def situation(ask: Ask) -> Situation:
@@ -178,6 +181,16 @@ def engine_of(ask: Ask) -> Engine:
     return engine_named("provider", ask.device) if ask.device.kind in VENDOR_ONLY else Engine(UNSTATED)
 
 
+def _check_engine(engine: Engine, ask: Ask) -> None:
+    if not runs_on(engine, ask.device):
+        known = ", ".join(engines_on(ask.device))
+        raise UsageError(f"engine must be one that runs on {ask.device.name} ({known}); got {ask.engine!r}")
+
+
+def _activations_gb(ask: Ask) -> float:
+    return _cost(ask.model, ask.context).hot_bytes / 1e9
+
+
 @cache
 def _cost(model: Model, context: int) -> StepCost:
     return step_cost(decode_step(Step(model, context)))
@@ -188,6 +201,7 @@ def _answer(ask: Ask, placement: Placement, step: Foretold, first: Foretold) -> 
     arithmetic_us = _cost(ask.model, ask.context).flops / (run.streams * ask.device.peak_flops(ask.weight)) * 1e6
     floor_us = max(run.floor_us, arithmetic_us, placement.link_floor_us)
     link = _link_us(placement)
+    lack_gb = placement.lack_gb(_opening(ask, placement), _activations_gb(ask))
     time_us = step.time_us.plus(link).at_least(floor_us)
     parts = dict(step.parts_us) | ({"external link": link.point} if link.point else {})
     speed = time_us.under(1e6)
@@ -199,7 +213,7 @@ def _answer(ask: Ask, placement: Placement, step: Foretold, first: Foretold) -> 
         needed_gb=placement.needed_gb,
         capacity_gb=placement.capacity_gb,
         tokens_per_s=speed,
-        ttft_ms=first.time_us.plus(link).times(1e-3) if has_peak(ask.device) else None,
+        ttft_ms=first.time_us.plus(link).times(1e-3) if has_peak(ask.device) and not lack_gb else None,
         ceiling_tokens_per_s=1e6 / floor_us,
         bound=_bound(time_us.point, memory_us, arithmetic_us, link.point),
         parts_us=parts,
@@ -212,7 +226,7 @@ def _answer(ask: Ask, placement: Placement, step: Foretold, first: Foretold) -> 
         basis=_basis(run, step, link.point > time_us.point / 2),
         engine=run.engine.name,
         doubts={"how well the external link is used": 1.0} if link.point > time_us.point / 2 else step.doubts,
-        notes=remarks(ask, situation(ask), placement),
+        notes=remarks(ask, situation(ask), placement, lack_gb),
     )
 
 

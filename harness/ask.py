@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -17,8 +15,12 @@ from .errors import UsageError
 from .models import model_from
 from .placement import PARALLEL
 from .plan import chosen
-from .report.answer import check_output, tables, write
+from .report.answer import SUFFIXES, tables, write
+from .report.output import checked
 from .report.table import show
+
+_MOST_PRICE = 1e9
+"""Of a device and hour in the smallest unit of any currency, and far from where a float overflows."""
 
 
 def run(config: DictConfig) -> int:
@@ -27,8 +29,7 @@ def run(config: DictConfig) -> int:
     Raises:
         UsageError: if the question cannot be understood, or the only machine that is asked about cannot hold the model.
     """
-    if config.output:
-        check_output(Path(config.output).expanduser())
+    output = checked(config.output, SUFFIXES)
     found = answers(asks(config))
     if len(found) == 1 and found[0].refusal:
         raise UsageError(found[0].refusal)
@@ -37,8 +38,8 @@ def run(config: DictConfig) -> int:
     source = _source(config.model)
     for table in tables(found, source):
         show(table)
-    if config.output:
-        write(found, source, Path(config.output).expanduser())
+    if output:
+        write(found, source, output)
     return 0
 
 
@@ -55,8 +56,11 @@ def asks(config: DictConfig) -> list[Ask]:
     for name in ("devices", "context", "prompt"):
         if config[name] is not None and config[name] < 1:
             raise UsageError(f"{name} must be a whole number from 1; got {config[name]}")
-    if config.price is not None and not 0 <= config.price < math.inf:
-        raise UsageError(f"price must be a number from 0, per device and hour; got {config.price}")
+    chosen("format.activation", config.format.activation, format_names("activation"))
+    if config.price is not None and not 0 < config.price <= _MOST_PRICE:
+        raise UsageError(
+            f"price must be a number above 0 and at most {_MOST_PRICE:g}, per device and hour; got {config.price:g}"
+        )
     chosen("parallel", config.parallel, PARALLEL)
     return [
         Ask(

@@ -35,9 +35,10 @@ from .overrides import as_typed
 from .plan import Plan, chosen, plan
 from .recall import usual
 from .record import Measurement, Outcome, Run, Subject, utc_now
+from .report.output import checked
 from .report.progress import Progress
 from .report.summary import summary
-from .report.table import check_output, show, write
+from .report.table import SUFFIXES, show, write
 from .store import Store
 from .whole import depths
 
@@ -62,8 +63,7 @@ def run(config: DictConfig) -> int:
     draw = _drawing(config.weights, calls)
     if not calls:
         raise UsageError(f"kernel must be an op that {asked.step.model.name} calls; got {', '.join(config.kernel.ops)}")
-    if config.output:
-        check_output(Path(config.output))
+    output = checked(config.output, SUFFIXES)
     store = Store(Path(config.results))
     store.check_writable()
     backend, device_kind = backend_and_kind()
@@ -97,8 +97,8 @@ def run(config: DictConfig) -> int:
     for table in shown:
         show(table)
     print(f"\n  {len(records)} measurements kept in {path.parent if path else config.results}")
-    if config.output:
-        write(shown, Path(config.output))
+    if output:
+        write(shown, output)
     store.compact(at_least=MANY_FILES)
     if complaint:
         print(f"roofcast: {complaint}", file=sys.stderr)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -14,8 +13,9 @@ from . import claiming
 from .catalogue import read_yaml
 from .claiming import chips, cost, named, size, speed
 from .claiming.finding import Finding
-from .report.answer import check_output
+from .report.answer import SUFFIXES
 from .report.claims import table, write
+from .report.output import checked
 from .report.table import show
 
 _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], Finding]] = {
@@ -57,12 +57,11 @@ class Claim:
 
 def run(config: DictConfig) -> int:
     """Prints the table, and writes it where `output` says. Returns 0."""
-    if config.output:
-        check_output(Path(config.output).expanduser())
+    output = checked(config.output, SUFFIXES)
     source, found = claims()
     show(table(source, found))
-    if config.output:
-        write(source, found, Path(config.output).expanduser())
+    if output:
+        write(source, found, output)
     return 0
 
 

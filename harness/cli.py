@@ -31,6 +31,12 @@ OK, FAILED, USAGE = 0, 1, 2
 """Exit codes: done; something measured or read was wrong; the command could not be understood or obeyed."""
 _GATE_USAGE = 4
 """The last of these from the gate, whose 2 says that it is inconclusive."""
+_STOPPED = {"bench": "stopped; kernels that were finished are in the store, and nothing that was there is harmed"}
+"""What a verb that was interrupted says, where that is more than that it stopped."""
+
+
+class _NobodyReadsError(BaseException):
+    """The reader of the output has gone. Hydra reports whatever is an Exception, and there is nobody to report to."""
 
 
 def main() -> None:
@@ -38,7 +44,7 @@ def main() -> None:
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, _NobodyReadsError):
         # The reader of our output has gone: there is nobody left to tell, not even when Python flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = OK
@@ -56,7 +62,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return _hydra(verb, rest)
     except KeyboardInterrupt:
-        return _complain("stopped; kernels that were finished are in the store, and nothing that was there is harmed", verb)
+        return _complain(_STOPPED.get(verb, "stopped"), verb)
 
 
 def _hydra(verb: str, overrides: Sequence[str]) -> int:
@@ -67,14 +73,16 @@ def _hydra(verb: str, overrides: Sequence[str]) -> int:
     def job(config: DictConfig) -> None:
         nonlocal is_running
         is_running = True
-        if HydraConfig.get().mode is RunMode.MULTIRUN:
-            print(f"\n{' '.join(HydraConfig.get().overrides.task) or 'defaults'}")
         try:
+            if HydraConfig.get().mode is RunMode.MULTIRUN:
+                print(f"\n{' '.join(HydraConfig.get().overrides.task) or 'defaults'}")
             check_keys(config, verb)
             codes.append(action(config))
         except UsageError as error:
             # One configuration that cannot be must not cost a sweep the others.
             codes.append(_complain(str(error), verb))
+        except BrokenPipeError:
+            raise _NobodyReadsError from None
 
     schemas.register()
     # Hydra then hands errors on as exceptions instead of printing its own report of them.

@@ -23,6 +23,7 @@ _MAY_BE_ZERO = {"d_ff", "scale_dim", "q_lora", "shared_experts", "first_dense_la
 _Shape = TypeVar("_Shape")
 
 
+@cache
 def model_named(name: str) -> Model:
     """The model of a file or alias under `conf/model/`, in any spelling.
 

@@ -20,8 +20,10 @@ from .errors import UsageError
 from .models import model_facts_from_hugging_face
 
 _CHOICE = re.compile(r"^(?P<group>model|device)=(?P<names>[\w./~ -]+(?:,[\w./~ -]+)*)$")
-_COMMIT = re.compile(r"^(?P<key>base|head)=(?P<commit>[^'\",]*[~^@{}][^'\",]*)$")
-"""A commit in one of git's spellings that Hydra's grammar has no place for."""
+_TEXT = re.compile(r"^(?P<key>base|head|output|rows|published|kernels|weights|results)=(?P<text>[^'\",]*[~^@{}][^'\",]*)$")
+"""A commit in one of git's spellings, or a path from the home folder: Hydra's grammar has no place for either."""
+_WRITES = re.compile(r"^(?P<key>output|rows)=(?P<path>[^$,]+)$")
+"""A file to write, its name the same in all jobs of a sweep."""
 
 
 def prepared(overrides: Sequence[str]) -> list[str]:
@@ -31,14 +33,22 @@ def prepared(overrides: Sequence[str]) -> list[str]:
     those in `conf/`; each becomes an entry of its group. Everything else is left to Hydra.
 
     Raises:
-        UsageError: for a name that no file or alias has, or a file that cannot be read.
+        UsageError: for a name that no file or alias has, a file that cannot be read, or one that each job of a sweep would
+            write anew.
     """
+    if {"-m", "--multirun"} & set(overrides):
+        for one in overrides:
+            if (found := _WRITES.match(one)) and found["path"] != "null":
+                raise UsageError(
+                    f"{found['key']} must name another file for every job of a sweep, such as "
+                    f"{found['key']}='x-${{hydra:job.num}}.csv'; got {found['path']!r}"
+                )
     return [_prepared(one) for one in overrides]
 
 
 def _prepared(override: str) -> str:
-    if commit := _COMMIT.match(override):
-        return f"{commit['key']}='{commit['commit']}'"
+    if text := _TEXT.match(override):
+        return f"{text['key']}='{text['text']}'"
     match = _CHOICE.match(override)
     if match is None or (match["group"], match["names"]) == ("device", "null"):
         return override

@@ -25,7 +25,7 @@ class Placement:
     Attributes:
         run: the situation, with its chips.
         how: what the chips do with it.
-        needed_gb: memory of the fullest chip.
+        needed_gb: memory of the fullest chip, of what stays there.
         capacity_gb: memory of one chip.
         streamed_bytes: weights that each token brings in over the external link; 0 where all are resident.
         link_gbs: of all chips together, one direction.
@@ -42,6 +42,11 @@ class Placement:
     def link_floor_us(self) -> float:
         """Least time of a token over the link."""
         return self.streamed_bytes / self.link_gbs / 1e3
+
+    def lack_gb(self, run: Situation, activations_gb: float) -> float:
+        """Memory that another run in this placement needs beyond what the fullest chip has; 0 where it fits."""
+        held = cache_gb(run, activations_gb) if self.streamed_bytes else memory_gb(run, activations_gb)
+        return max(0.0, held - self.capacity_gb)
 
 
 def place(alone: Situation, activations_gb: float, devices: int | None = None, parallel: Parallel = "auto") -> Placement:
@@ -64,6 +69,10 @@ def place(alone: Situation, activations_gb: float, devices: int | None = None, p
     name, model = alone.device.name, alone.model
     if capacity_gb is None:
         raise UsageError(f"device must have a memory of known size; that of {name} is not known")
+    if parallel != "auto" and alone.device.kind == "lpu":
+        raise UsageError(
+            f"parallel must be auto on {name}, where the vendor's compiler lays a static pipeline; got {parallel!r}"
+        )
     if parallel == "tp" and alone.device.kind == "wafer" and devices != 1:
         raise UsageError(f"parallel must be pp or auto on {name}, for no tensor parallelism over wafers is published; got 'tp'")
     if devices is not None and devices > 1 and _is_alone(alone):
@@ -79,25 +88,24 @@ def place(alone: Situation, activations_gb: float, devices: int | None = None, p
     )
 
 
-def streamed(alone: Situation, activations_gb: float, chips: int = 1) -> Placement | None:
+def streamed(alone: Situation, activations_gb: float, chips: int = 1, parallel: Parallel = "auto") -> Placement | None:
     """The run with weights streamed in over the external link, None where there is no link or the cache does not fit either.
 
-    A wafer streams every weight and keeps none (weight streaming as the vendor describes it); other machines keep what
-    fits and stream the rest.
+    A wafer streams every weight and keeps none, only cache and activations (weight streaming as the vendor describes it);
+    other machines keep what fits beside those and stream the rest.
     """
     link, capacity_gb = alone.device.external_link_gbs, alone.device.capacity_gb
-    kept_gb = alone.kv_gb + activations_gb
-    if link is None or capacity_gb is None or kept_gb > capacity_gb * chips:
+    usual: list[How] = [way for way in _ways(alone, parallel) if _can(alone, chips, way)]
+    run = _on(alone, chips, usual[0] if usual else "pipeline")
+    cached_gb = cache_gb(run, activations_gb)
+    if link is None or capacity_gb is None or cached_gb > capacity_gb:
         return None
-    room_gb = 0.0 if alone.device.kind == "wafer" else capacity_gb * chips - kept_gb
+    room_gb = 0.0 if alone.device.kind == "wafer" else chips * (capacity_gb - cached_gb)
     missing = max(0.0, 1 - room_gb / alone.resident_gb)
-    usual: list[How] = [way for way in _ways(alone, "auto") if _can(alone, chips, way)]
-    way: How = usual[0] if usual else "pipeline"
-    run = _on(alone, chips, way)
     return Placement(
         run,
         "streamed weights",
-        min(capacity_gb, (alone.resident_gb + kept_gb) / chips),
+        cached_gb + min(room_gb, alone.resident_gb) / chips,
         capacity_gb,
         missing * alone.weight_bytes,
         chips * link.value,
@@ -105,13 +113,19 @@ def streamed(alone: Situation, activations_gb: float, chips: int = 1) -> Placeme
 
 
 def memory_gb(run: Situation, activations_gb: float) -> float:
-    """Memory of the fullest chip: whole heads of the cache where tensor parallel, whole layers in a pipeline."""
+    """Memory of the fullest chip: its weights, whole layers of them in a pipeline, and what `cache_gb` gives."""
+    return run.resident_gb * _layers_share(run) + cache_gb(run, activations_gb)
+
+
+def cache_gb(run: Situation, activations_gb: float) -> float:
+    """KV cache and activations of the fullest chip: whole heads where tensor parallel, whole layers in a pipeline."""
     if run.device.kind == "lpu":
-        return (run.resident_gb + run.kv_gb) / run.chips + activations_gb / run.chips
-    if run.pipeline:
-        share = math.ceil(run.model.layers / run.chips) / run.model.layers
-        return share * (run.resident_gb + run.kv_gb) + activations_gb
-    return run.resident_gb / run.chips + run.kv_gb / run.kv_streams + activations_gb
+        return (run.kv_gb + activations_gb) / run.chips
+    return run.kv_gb * (_layers_share(run) if run.pipeline else 1 / run.kv_streams) + activations_gb
+
+
+def _layers_share(run: Situation) -> float:
+    return math.ceil(run.model.layers / run.chips) / run.model.layers if run.pipeline else 1 / run.chips
 
 
 def _forced(alone: Situation, activations_gb: float, devices: int, parallel: Parallel, capacity_gb: float) -> Placement:
@@ -124,7 +138,7 @@ def _forced(alone: Situation, activations_gb: float, devices: int, parallel: Par
     for way in ways:
         if found := _resident(alone, activations_gb, devices, way, capacity_gb):
             return found
-    if found := streamed(alone, activations_gb, devices):
+    if found := streamed(alone, activations_gb, devices, parallel):
         return found
     needed_gb = memory_gb(_on(alone, devices, ways[0]), activations_gb)
     found = _fewest(alone, activations_gb, parallel, capacity_gb)

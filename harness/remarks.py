@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from .answer import Ask
 
 
-def remarks(ask: Ask, alone: Situation, placement: Placement) -> tuple[str, ...]:
+def remarks(ask: Ask, alone: Situation, placement: Placement, lack_gb: float) -> tuple[str, ...]:
     """Sentences: evidence, what streams, what lies beyond the evidence or the model, and the sources of the machine's figures.
 
     Args:
         ask: the question.
         alone: it as a run on one chip.
         placement: of it.
+        lack_gb: memory that the prompt's cache would need beyond what the fullest chip has.
     """
     run, device = placement.run, ask.device
     notes = [_evidence_note(run)]
@@ -37,11 +38,17 @@ def remarks(ask: Ask, alone: Situation, placement: Placement) -> tuple[str, ...]
     most = max((one.chips for one in evidence().runs if one.device.kind == device.kind), default=0)
     if run.chips > max(most, 1):
         notes.append(f"{run.chips} devices are more than the {most} of any published run on a machine of this kind")
-    if ask.context > ask.model.max_context:
-        notes.append(f"context {ask.context} is beyond the {ask.model.max_context} that {ask.model.name} was made for")
+    for name, tokens in (("context", ask.context), ("prompt", ask.prompt)):
+        if tokens > ask.model.max_context:
+            notes.append(f"{name} {tokens} is beyond the {ask.model.max_context} that {ask.model.name} was made for")
     if run.engine.service:
         notes.append("the vendor's published speeds disclose neither batch nor placement; the interval allows for that")
-    if has_peak(device):
+    if lack_gb:
+        notes.append(
+            f"no time to the first token is given: the cache of a prompt of {ask.prompt} needs {lack_gb:,.3g} GB more than the "
+            f"{placement.capacity_gb:g} GB of the fullest device; devices= gives it more of them"
+        )
+    elif has_peak(device):
         notes.append(
             "first token: the prompt's arithmetic at the dense f16 peak over an efficiency fitted to published GPU figures"
         )

@@ -12,16 +12,16 @@ from ..kernels.registry import op_names
 from .errors import UsageError
 from .plan import plan
 from .recall import latest
+from .report.output import checked
 from .report.summary import summary
-from .report.table import check_output, show, write
+from .report.table import SUFFIXES, show, write
 from .store import Store
 
 
 def run(config: DictConfig) -> int:
     """Shows the newest measurements of the step. Returns 1 if some files of the store cannot be read."""
     asked = plan(config)
-    if config.output:
-        check_output(Path(config.output))
+    output = checked(config.output, SUFFIXES)
     calls = asked.calls(op_names())
     # Of a model that no step is composed for, the kernels are shown. Which copies of another were measured depends on the
     # memory that was free.
@@ -37,6 +37,6 @@ def run(config: DictConfig) -> int:
     tables = summary(report.found, asked)
     for table in tables:
         show(table)
-    if config.output:
-        write(tables, Path(config.output))
+    if output:
+        write(tables, output)
     return int(bool(report.complaint))

@@ -14,8 +14,9 @@ from .calibrate.published import read
 from .errors import UsageError
 from .kernel_validation import validate as validate_kernels
 from .report import kernels as kernel_report
+from .report.output import checked
 from .report.table import show
-from .report.validation import check_rows, table, write_rows
+from .report.validation import ROWS, ROWS_SUFFIXES, table, write_rows
 from .validation import Score, validate
 
 _OWN = "own"
@@ -30,12 +31,11 @@ def run(config: DictConfig) -> int:
         raise UsageError(f"seed must be a whole number from 0; got {config.seed}")
     if config.published and config.kernels:
         raise UsageError(f"published and kernels must not both be given; got {config.published!r} and {config.kernels!r}")
-    if config.rows:
-        check_rows(Path(config.rows).expanduser())
-    return _kernels(config) if config.kernels else _published(config)
+    rows = checked(config.rows, ROWS_SUFFIXES, ROWS)
+    return _kernels(config, rows) if config.kernels else _published(config, rows)
 
 
-def _published(config: DictConfig) -> int:
+def _published(config: DictConfig, written: Path | None) -> int:
     if config.published:
         rows, bad = read(Path(config.published).expanduser())
     else:
@@ -45,14 +45,14 @@ def _published(config: DictConfig) -> int:
         raise UsageError(f"published must hold at least one row; got {config.published!r}, which has none")
     verdicts = validate(rows, bad, config.seed)
     show(table(verdicts, f"Published decode speeds against predicted ones: {config.published or EVIDENCE}"))
-    if config.rows:
-        write_rows(verdicts, Path(config.rows).expanduser())
+    if written:
+        write_rows(verdicts, written)
         score = Score.of(verdicts)
-        print(f"  {score.rows} predictions and {score.refused + score.left_out} reasons in {config.rows}")
+        print(f"  {score.rows} predictions and {score.refused + score.left_out} reasons in {written}")
     return 0
 
 
-def _kernels(config: DictConfig) -> int:
+def _kernels(config: DictConfig, written: Path | None) -> int:
     if config.kernels == _OWN:
         rows, bad = kernel_rows.evidence(), []
     else:
@@ -62,7 +62,7 @@ def _kernels(config: DictConfig) -> int:
     verdicts = validate_kernels(rows, bad)
     named = kernel_rows.EVIDENCE if config.kernels == _OWN else config.kernels
     show(kernel_report.table(verdicts, f"Measured kernels against predicted ones: {named}"))
-    if config.rows:
-        kernel_report.write_rows(verdicts, Path(config.rows).expanduser())
-        print(f"  {len(verdicts.basis)} predictions and {len(verdicts.refused)} reasons in {config.rows}")
+    if written:
+        kernel_report.write_rows(verdicts, written)
+        print(f"  {len(verdicts.basis)} predictions and {len(verdicts.refused)} reasons in {written}")
     return 0

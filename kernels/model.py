@@ -138,15 +138,6 @@ class Model:
         whole, rest = divmod(self.layers, period)
         return whole * self.window.local + min(rest, self.window.local)
 
-    @property
-    def kv_elements_per_token(self) -> int:
-        """Elements that one token adds to the cache, over all layers."""
-        if self.family == "encoder":
-            return 0
-        if self.latent is not None:
-            return self.layers * (self.latent.kv_lora + self.latent.qk_rope)
-        return self.layers * 2 * self.kv_heads * self.head_dim
-
 
 @dataclass(frozen=True)
 class Formats:

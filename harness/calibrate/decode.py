@@ -57,11 +57,19 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Calibration:
-    """A fit and what its intervals are made of."""
+    """A fit and what its intervals are made of.
+
+    Attributes:
+        fit: the parameters.
+        doubt: how far predictions are off, learned from rows that a fit had not seen.
+        seen: machines and engines of the evidence.
+        held: share of the evidence whose speed lies in its 80 % interval where a fit has not seen its hardware and model.
+    """
 
     fit: Fit
     doubt: Doubt
     seen: Seen
+    held: float
 
 
 @dataclass(frozen=True)
@@ -111,7 +119,8 @@ def calibration() -> Calibration:
     if set(values) != set(whole.effects):
         raise UsageError("harness/calibrate/decode.yaml must be generated anew: it does not fit the evidence")
     mean = np.array([values[effect] for effect in whole.effects])
-    return Calibration(at(whole, mean, known.time_us, huber(known.runs)), doubt, Seen.of(known.runs))
+    fitted = at(whole, mean, known.time_us, huber(known.runs))
+    return Calibration(fitted, doubt, Seen.of(known.runs), given["doubt"]["held"])
 
 
 def calibrated(known: Evidence) -> Calibration:
@@ -137,7 +146,11 @@ def calibrated(known: Evidence) -> Calibration:
         "new machine": machine,
         "new machine and engine": engine * machine,
     }
-    return Calibration(fitted, Doubt(scatter[0], scatter[1], widening), Seen.of(runs))
+    doubt = Doubt(scatter[0], scatter[1], widening)
+    unseen = with_intervals(doubt, runs, tried[0].time_us, tried[0].log_variance, tried[0].carried)
+    speed = 1e6 / time_us
+    held = float(np.mean((unseen.low <= speed) & (speed <= unseen.high)))
+    return Calibration(fitted, doubt, Seen.of(runs), held)
 
 
 def _widening(known: Evidence, levels: Sequence[str], doubt: Doubt) -> float:
@@ -176,6 +189,7 @@ def as_yaml(given: Calibration) -> str:
         "benchmark": round(given.doubt.benchmark, 4),
         "undisclosed": round(given.doubt.undisclosed, 4),
         "widening": {how: round(factor, 3) for how, factor in given.doubt.widening.items()},
+        "held": round(given.held, 3),
     }
     head = yaml.safe_dump({"doubt": doubt, "units": dict(UNITS)}, sort_keys=False, width=120)
     parameters = "".join(

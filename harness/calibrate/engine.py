@@ -15,6 +15,8 @@ from ..envelope import Envelope
 from ..errors import UsageError
 
 UNSTATED = "unstated"
+VENDOR_ONLY = ("wafer", "lpu", "rdu")
+"""Kinds of machines that only software written for them runs on."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,29 @@ def known_engine(text: str, device: Envelope) -> Engine:
             + (f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names)}")
         )
     return found
+
+
+def runs_on(engine: Engine, device: Envelope) -> bool:
+    """Whether an engine of `engines.yaml` exists for a machine; one of which nothing is known does."""
+    mine = [entry for entry in _entries() if entry["name"] == engine.name]
+    return not mine or any(_is_for(entry, device) for entry in mine)
+
+
+def engines_on(device: Envelope) -> tuple[str, ...]:
+    """Names of the engines that exist for a machine."""
+    return tuple(dict.fromkeys(entry["name"] for entry in _entries() if _is_for(entry, device)))
+
+
+def _is_for(entry: Mapping[str, Any], device: Envelope) -> bool:
+    if "platform" in entry or "kind" in entry:
+        return device.platform == entry.get("platform") or device.kind == entry.get("kind")
+    places = entry.get("runs_on")
+    if places is None:
+        return True
+    if device.platform or device.kind in (*VENDOR_ONLY, "cpu"):
+        return (device.platform or device.kind) in places
+    # A machine of one's own may leave its platform open: whatever does not need a vendor's machine may run there.
+    return not set(places) <= set(VENDOR_ONLY)
 
 
 def _engine(entry: Mapping[str, Any]) -> Engine:

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import IO
 
 from ...kernels.model import Model
-from ..catalogue import facts, resolve
 from ..devices import device_named
 from ..envelope import Envelope
 from ..errors import UsageError
-from ..models import model_from
+from ..models import model_named
 from .engine import engine_named
 from .situation import MXFP4_BITS, Situation
 from .traffic import active_parameters, stand_in, traffic
@@ -208,7 +207,7 @@ def device_labelled(label: str) -> Envelope:
 def _model(row: Published) -> tuple[Model, float]:
     """The row's model, or one that stands in for it and how much larger the row's is."""
     try:
-        model = _known(resolve("model", row.model))
+        model = model_named(row.model)
         traffic(model)
         return model, 1.0
     except UsageError:
@@ -222,11 +221,6 @@ def _model(row: Published) -> tuple[Model, float]:
         if found is None:
             raise
         return found, active / active_parameters(found)
-
-
-@cache
-def _known(name: str) -> Model:
-    return model_from(facts("model", name), name)
 
 
 def _row(line: int, name: str, texts: Mapping[str, str]) -> Published:

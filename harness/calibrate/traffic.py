@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cache
 
 from ...kernels.model import Model, Step
-from ..catalogue import facts, names
+from ..catalogue import names
 from ..errors import UsageError
-from ..models import model_from
-from ..workloads import decode_step, kv_bytes, streamed_weight_elements
+from ..models import model_named
+from ..workloads import decode_step, kv_bytes, resident_elements, streamed_weight_elements
 
 _KV_BYTES = 2
 _LIKE_SIZE = (math.log(1.5), math.log(4))
@@ -46,8 +46,7 @@ def traffic(model: Model) -> Traffic:
     experts = [need for need in needs if need.role.startswith("expert")]
     head = streamed_weight_elements([need for need in needs if need.role == "lm_head"])
     routed = streamed_weight_elements(experts)
-    resident = sum(need.resident for need in needs)
-    resident_experts = sum(need.resident for need in experts)
+    resident, resident_experts = resident_elements(needs), resident_elements(experts)
     body = streamed_weight_elements(needs) - routed - head
     if body + routed + head <= 0:
         raise UsageError(f"model must read weights; {model.name} reads none")
@@ -85,5 +84,4 @@ def stand_in(total: float, active: float) -> Model | None:
 
 @cache
 def _decoders() -> tuple[Model, ...]:
-    models = (model_from(facts("model", name), name) for name in names("model"))
-    return tuple(model for model in models if model.family == "decoder")
+    return tuple(model for model in map(model_named, names("model")) if model.family == "decoder")

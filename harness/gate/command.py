@@ -16,8 +16,9 @@ from ..errors import UsageError
 from ..linux import memory_available
 from ..plan import chosen, plan
 from ..report import gate as report
+from ..report.output import checked
 from ..report.progress import Progress
-from ..report.table import check_output, show
+from ..report.table import show
 from .checkout import LOCK, Revision, side_by_side
 from .judge import compare
 from .pair import Side
@@ -29,8 +30,7 @@ def run(config: DictConfig) -> int:
     """Compares and shows. Returns 0, 1, 2 or 3 as `verdict` defines them."""
     question = _question(config)
     policy, effort = _policy(config), _effort(config)
-    if config.output:
-        check_output(Path(config.output), report.SUFFIXES)
+    output = checked(config.output, report.SUFFIXES)
     with (
         side_by_side(config.base, config.head, Path.cwd()) as (base, head, folder),
         Progress() as progress,
@@ -55,8 +55,8 @@ def run(config: DictConfig) -> int:
     for table in report.tables(found):
         show(table)
     print(f"\n  {report.headline(found)}")
-    if config.output:
-        report.write(found, code, Path(config.output))
+    if output:
+        report.write(found, code, output)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
         with open(summary, "a", encoding="utf-8") as file:
             file.write(report.as_markdown(found))

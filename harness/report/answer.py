@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ..answer import Answer
-from ..durable import new_file, temporary_file
-from ..errors import UsageError
+from ..calibrate.decode import calibration, evidence
 from ..ranges import Range
 from . import table as drawn
+from .output import write_text
 from .table import Column, Table
 from .words import figure, percent
 
-_SUFFIXES = (".md", ".csv", ".json")
-_INTERVAL = "low and high enclose 80 %, and no speed is above the physical ceiling"
+SUFFIXES = (".md", ".csv", ".json")
 
 
 def tables(answers: Sequence[Answer], source: str) -> list[Table]:
@@ -28,21 +27,17 @@ def tables(answers: Sequence[Answer], source: str) -> list[Table]:
         answers: to one model's questions.
         source: of the model's shape, in words.
     """
-    notes = [f"model: {source}", _INTERVAL]
+    notes = [f"model: {source}", interval_note()]
     return _full(answers[0], notes) if len(answers) == 1 else [_lines(answers, notes)]
 
 
-def check_output(path: Path) -> None:
-    """Raises UsageError unless `path` can be written and its ending says a format that `write` knows."""
-    if path.suffix not in _SUFFIXES:
-        raise UsageError(f"output must be a file ending in .md, .csv or .json; got {str(path)!r}")
-    if path.is_dir():
-        raise UsageError(f"output must be a file that can be written; got {str(path)!r}: it is a folder")
-    try:
-        with temporary_file(path.parent) as trial:
-            trial.touch()
-    except OSError as error:
-        raise _unwritable(path, error) from None
+def interval_note() -> str:
+    """What low and high are worth, as measured."""
+    held = f"of {len(evidence().runs)} published speeds they held {percent(calibration().held)}"
+    return (
+        f"low and high are 80 % intervals: {held} where a fit had not seen the hardware and model (roofcast validate); "
+        "no speed is above the physical ceiling"
+    )
 
 
 def write(answers: Sequence[Answer], source: str, path: Path) -> None:
@@ -56,15 +51,6 @@ def write(answers: Sequence[Answer], source: str, path: Path) -> None:
         return
     records = [record(one) for one in answers]
     write_text(json.dumps(records, indent=1) + "\n" if path.suffix == ".json" else _csv(records), path)
-
-
-def write_text(text: str, path: Path) -> None:
-    """Writes a file whole or not at all, or raises UsageError."""
-    try:
-        with new_file(path) as part:
-            part.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise _unwritable(path, error) from None
 
 
 def record(one: Answer) -> dict[str, Any]:
@@ -212,7 +198,3 @@ def _title(one: Answer, machine: str) -> str:
 
 def _row(name: str, unit: str, given: Range) -> list[str]:
     return [name, unit, figure(given.low), figure(given.point), figure(given.high)]
-
-
-def _unwritable(path: Path, error: OSError) -> UsageError:
-    return UsageError(f"output must be a file that can be written; got {str(path)!r}: {error.strerror}")

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import table as drawn
-from .answer import write_text
+from .answer import interval_note
+from .output import write_text
 from .table import Column, Table
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def table(source: str, claims: Sequence[Claim]) -> Table:
         )
     notes = [
         f"as stated in: {source}",
-        "computed by roofcast claims from conf/model, conf/device and the decode model; intervals enclose 80 %",
+        "computed by roofcast claims from conf/model, conf/device and the decode model",
+        interval_note(),
         "predictions are at batch 1 and a context of 2048; on GPUs for an engine of which nothing is known, on wafers for the "
         "vendor's",
     ]

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
 
-from ..durable import new_file
-from ..errors import UsageError
 from ..gate.judge import Comparison, Remark
 from ..gate.verdict import Verdict, change
+from .output import write_text
 from .table import Column, Table, markdown
 from .words import figure
 
@@ -102,11 +101,7 @@ def write(found: Comparison, code: int, path: Path) -> None:
     text = {".md": lambda: as_markdown(found), ".json": lambda: as_json(found, code), ".xml": lambda: as_junit(found)}[
         path.suffix
     ]()
-    try:
-        with new_file(path) as part:
-            part.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"output must be a file that can be written; got {str(path)!r}: {error.strerror}") from None
+    write_text(text, path)
 
 
 def _cells(one: Verdict) -> Sequence[str]:

@@ -10,10 +10,10 @@ import numpy as np
 
 from ..calibrate.kernels.calibration import HELD_OUT
 from ..calibrate.kernels.rows import COUNTS, TEXTS
-from ..durable import new_file
 from ..kernel_validation import Verdicts, score
+from .output import written
 from .table import Column, Table
-from .validation import as_usage
+from .validation import ROWS
 
 _FIELDS: tuple[str, ...] = (
     "line",
@@ -62,7 +62,7 @@ def write_rows(verdicts: Verdicts, path: Path) -> None:
         UsageError: if the file cannot be written.
     """
     lines = [*_predicted(verdicts), *_refused(verdicts)]
-    with as_usage(path), new_file(path) as part, open(part, "w", encoding="utf-8", newline="") as file:
+    with written(path, ROWS) as part, open(part, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, _FIELDS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(sorted(lines, key=lambda one: int(str(one["line"]))))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -15,12 +14,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from ..durable import new_file, temporary_file
-from ..errors import UsageError
+from .output import write_text
 
 PIPE_WIDTH = 200
 """Columns that a table may take where there is no terminal to ask: logs scroll sideways, but not for ever."""
-_SUFFIXES = (".md", ".csv")
+SUFFIXES = (".md", ".csv")
 
 
 @dataclass(frozen=True)
@@ -59,37 +57,17 @@ def show(table: Table, file: IO[str] | None = None) -> None:
     else:
         print(f"\n{table.title}\n{_plain(drawn, PIPE_WIDTH)}", file=file)
     for note in table.notes:
-        console.print(f"  {note}", markup=False, soft_wrap=True)
+        print(f"  {note}", file=file)
 
 
 def write(tables: Sequence[Table], path: Path) -> None:
     """Writes tables to `FILE.md`, or to `FILE.csv` with a title line above each.
 
     Raises:
-        UsageError: if the ending is another, or the file cannot be written.
+        UsageError: if the file cannot be written.
     """
-    check_output(path)
     text = "\n".join((markdown if path.suffix == ".md" else _csv)(table) for table in tables)
-    with _as_usage(path), new_file(path) as part:
-        part.write_text(text, encoding="utf-8")
-
-
-def check_output(path: Path, suffixes: Sequence[str] = _SUFFIXES) -> None:
-    """Raises UsageError unless `path` can be written and its ending is that of a format which is known."""
-    if path.suffix not in suffixes:
-        raise UsageError(f"output must be a file ending in {' or '.join(suffixes)}; got {str(path)!r}")
-    if path.is_dir():
-        raise UsageError(f"output must be a file that can be written; got {str(path)!r}: it is a folder")
-    with _as_usage(path), temporary_file(path.parent) as trial:
-        trial.touch()
-
-
-@contextmanager
-def _as_usage(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UsageError(f"output must be a file that can be written; got {str(path)!r}: {error.strerror}") from None
+    write_text(text, path)
 
 
 def _rich(table: Table, style: box.Box) -> RichTable:

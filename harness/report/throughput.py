@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from ...kernels.op import Workload
 from ..calibrate.evidence import best, evidence
+from ..carry import Bound, Prediction, carried, measured_here
 from ..plan import Plan
-from ..predict import Bound, Prediction, carried, measured_here
 from ..record import Measurement
 from .table import Column, Table
 from .words import figure

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from ..durable import new_file, temporary_file
-from ..errors import UsageError
 from ..validation import CROSS_VALIDATED, Score, Verdict
+from .output import written
 from .table import Column, Table
+
+ROWS = "rows"
+"""The key that names the file of rows."""
+ROWS_SUFFIXES = (".csv",)
 
 _FIELDS: tuple[str, ...] = (
     "line",
@@ -52,28 +54,10 @@ def write_rows(verdicts: Sequence[Verdict], path: Path) -> None:
     Raises:
         UsageError: if the file cannot be written.
     """
-    with as_usage(path), new_file(path) as part, open(part, "w", encoding="utf-8", newline="") as file:
+    with written(path, ROWS) as part, open(part, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, _FIELDS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(_fields(one) for one in verdicts)
-
-
-def check_rows(path: Path) -> None:
-    """Raises UsageError unless `path` can be written, before anything is computed for it."""
-    if path.is_dir() or not path.parent.is_dir():
-        what = "it is a folder" if path.is_dir() else "its folder does not exist"
-        raise UsageError(f"rows must be a file that can be written; got {str(path)!r}: {what}")
-    with as_usage(path), temporary_file(path.parent) as trial:
-        trial.touch()
-
-
-@contextmanager
-def as_usage(path: Path) -> Iterator[None]:
-    """Turns a failure to write the rows into a UsageError."""
-    try:
-        yield
-    except OSError as error:
-        raise UsageError(f"rows must be a file that can be written; got {str(path)!r}: {error.strerror}") from None
 
 
 def _line(label: str, verdicts: Sequence[Verdict]) -> list[str]:
@@ -91,7 +75,8 @@ def _notes(verdicts: Sequence[Verdict]) -> list[str]:
         notes.append("cross-validated: five folds, all rows of one hardware and model held out together")
     for one in verdicts:
         if not one.is_predicted:
-            notes.append(f"{one.id}: {one.reason}")
+            # A line without a name goes by its number, with which the reason may begin already.
+            notes.append(f"{one.id}: {one.reason.removeprefix(f'{one.id}: ')}")
     return notes
 
 

@@ -5,11 +5,14 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from roofcast.harness import cli
 from roofcast.harness.answer import Ask, answers, true_bits
+from roofcast.harness.calibrate.decode import calibration, evidence
+from roofcast.harness.calibrate.engine import runs_on
 from roofcast.harness.calibrate.traffic import active_parameters
 from roofcast.harness.catalogue import names
 from roofcast.harness.devices import device_named
@@ -108,6 +111,38 @@ def test_longer_contexts_and_prompts_take_longer():
     assert asked(device="apple m2 ultra").ttft_ms is None
 
 
+def test_a_prompt_has_a_place_of_its_own():
+    held, beyond, over = (asked(prompt=prompt) for prompt in (100_000, 200_000, 500_000))
+    assert held.ttft_ms.point < beyond.ttft_ms.point
+    assert not any("prompt" in note for note in held.notes if "beyond" in note)
+    assert any("prompt 200000 is beyond the 131072 that llama-3.1-8b was made for" in note for note in beyond.notes)
+    # 500,000 tokens of 32 layers, two times 8 heads of 128 values of two bytes.
+    lack_gb = over.needed_gb - 80 + (500_001 - 2048) * 32 * 2 * 8 * 128 * 2 / 1e9
+    assert over.ttft_ms is None
+    assert any(f"needs {lack_gb:.3g} GB more than the 80 GB" in note for note in over.notes)
+    assert asked(prompt=500_000, devices=2).ttft_ms is not None
+
+
+def test_every_published_speed_is_of_an_engine_that_exists_for_its_machine():
+    assert {(run.engine.name, run.device.name) for run in evidence().runs if not runs_on(run.engine, run.device)} == set()
+
+
+def test_an_engine_answers_only_for_machines_that_it_runs_on():
+    found = answers([Ask(model_named("llama-3.1-8b"), device_named(name), engine="llama.cpp") for name in names("device")])
+    held = {one.ask.device.name for one in found if not one.refusal}
+    assert {"H100_SXM", "MI300X", "Apple_M2_Ultra"} <= held
+    assert not {"WSE-3_CS-3", "Groq_LPU_v1", "SN40L", "TPU_v5e", "Gaudi2"} & held
+    own = replace(device_named("h100"), name="mine", platform="")
+    assert not answers([Ask(model_named("llama-3.1-8b"), own, engine="vllm")])[0].refusal
+    assert answers([Ask(model_named("llama-3.1-8b"), own, engine="waferllm")])[0].refusal
+
+
+def test_low_and_high_are_shown_with_what_they_held(capsys):
+    assert cli.run(["predict", "device=h100"]) == cli.OK
+    said = f"of {len(evidence().runs)} published speeds they held {calibration().held:.0%} where a fit had not seen"
+    assert said in capsys.readouterr().out
+
+
 def test_true_bits_count_the_scales():
     assert [true_bits(name) for name in ("bf16", "mxfp4", "int4_g128")] == [16, 4.25, pytest.approx(4.125, abs=0.13)]
     assert 8 < true_bits("int8") < 8.1
@@ -171,8 +206,17 @@ def test_a_sweep_answers_each(capsys):
         (["device=h100", "engine=vlm"], "engine must be one that has been fitted; got 'vlm'; did you mean vllm"),
         (["devices=0"], "devices must be a whole number from 1; got 0"),
         (["prompt=0"], "prompt must be a whole number from 1; got 0"),
-        (["price=-1"], "price must be a number from 0, per device and hour; got -1"),
-        (["price=nan"], "price must be a number from 0"),
+        (["price=-1"], "price must be a number above 0 and at most 1e+09, per device and hour; got -1"),
+        (["price=0"], "price must be a number above 0"),
+        (["price=nan"], "price must be a number above 0"),
+        (["price=1e308"], "price must be a number above 0 and at most 1e+09, per device and hour; got 1e+308"),
+        (["format.activation=int8"], "format.activation must be one of bf16, f16, f32; got 'int8'"),
+        (["device=wse-3", "engine=vllm"], "runs on WSE-3_CS-3 (waferllm, cerebras at launch, cerebras, provider); got 'vllm'"),
+        (["device=h100", "engine=mi300x"], "engine must be one that has been fitted; got 'mi300x'"),
+        (
+            ["device=groq", "parallel=pp"],
+            "parallel must be auto on Groq_LPU_v1, where the vendor's compiler lays a static pipeline",
+        ),
         (["parallel=ep"], "parallel must be one of auto, tp, pp; got 'ep'"),
         (["output=x.pdf"], "output must be a file ending in .md, .csv or .json; got 'x.pdf'"),
         (["device=h100", "device.memories.hbm.bandwidth_gbs.value=0"], "bandwidth_gbs: value must be a finite number above 0"),

@@ -130,6 +130,38 @@ def test_a_file_is_not_taken_for_another_one_of_its_name(tmp_path: Path) -> None
     assert prepared(["device=a/twin.yaml,b/twin.yaml"]) == ["device=twin,twin-file"]
 
 
+@pytest.mark.parametrize(
+    "arguments", ["predict model=gpt-4 device=h100 devices=64", "predict -m device=h100,b200", "claims", "bench --help"]
+)
+def test_a_reader_that_goes_away_ends_it_without_a_word(arguments: str) -> None:
+    command = [sys.executable, "-m", "roofcast.harness", *arguments.split()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == cli.OK
+
+
+def test_whoever_interrupts_is_told_what_was_kept(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    def interrupted(verb: str, overrides: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_hydra", interrupted)
+    assert "kernels that were finished are in the store" in complaint(capsys, "bench")
+    for verb in ("predict", "validate", "claims", "table"):
+        assert complaint(capsys, verb) == "stopped"
+
+
+@pytest.mark.parametrize("arguments", ["predict -m device=h100,b200 output=x.md", "validate -m seed=0,1 rows=x.csv"])
+def test_a_sweep_does_not_write_one_file_over_and_over(capsys, arguments: str, tmp_path: Path) -> None:
+    assert "must name another file for every job of a sweep" in complaint(capsys, *arguments.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_may_write_a_file_per_job(tmp_path: Path) -> None:
+    assert cli.run(["predict", "-m", "device=h100", "context=512,1024", "output=${context}.json"]) == cli.OK
+    assert {json.loads(path.read_text())[0]["context"] for path in tmp_path.glob("*.json")} == {512, 1024}
+
+
 def test_help_lists_groups_examples_and_every_key(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["--help"]) == cli.OK
     said = capsys.readouterr().out

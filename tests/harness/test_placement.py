@@ -74,12 +74,18 @@ def test_what_does_not_fit_the_forced_number_streams_over_the_link():
     wafer = place(alone, ACTIVATIONS_GB, devices=1)
     assert wafer.how == "streamed weights"
     assert wafer.streamed_bytes == alone.weight_bytes
+    # Nothing of the weights stays on a wafer.
+    assert wafer.needed_gb == pytest.approx(alone.kv_gb + ACTIVATIONS_GB)
     assert 1e6 / wafer.link_floor_us == pytest.approx(150e9 / (174.56e9 * 2), rel=1e-3)
     node = run("gpt3-175b", "h100")
     kept = place(node, ACTIVATIONS_GB, devices=2)
-    room = 160 - node.kv_gb - ACTIVATIONS_GB
+    room = 160 - node.kv_gb - 2 * ACTIVATIONS_GB
     assert kept.streamed_bytes == pytest.approx((1 - room / node.resident_gb) * node.weight_bytes)
     assert kept.link_gbs == 2 * 51
+    assert kept.needed_gb == pytest.approx(80)
+    assert not kept.run.pipeline
+    piped = place(node, ACTIVATIONS_GB, devices=2, parallel="pp")
+    assert (piped.how, piped.run.pipeline) == ("streamed weights", True)
     assert streamed(run("gpt3-175b", "wse-3", context=200_000), 0.0) is None
 
 
@@ -92,6 +98,7 @@ def test_what_does_not_fit_the_forced_number_streams_over_the_link():
         ("llama-3.1-70b", "h100", 81, "pp", "devices must be at most the 80 layers of llama-3.1-70b; got 81"),
         ("llama-3.1-70b", "apple m1 max", 3, "auto", "devices must be 1 on Apple_M1_Max, for no link"),
         ("gpt3-175b", "wse-3", None, "tp", "parallel must be pp or auto on WSE-3_CS-3"),
+        ("llama-2-70b", "groq", None, "tp", "parallel must be auto on Groq_LPU_v1"),
     ],
 )
 def test_what_fits_nowhere_is_one_sentence(model, device, devices, parallel, sentence):

@@ -10,7 +10,7 @@ from roofcast.harness.errors import UsageError
 from roofcast.harness.record import Run
 from roofcast.harness.report.peers import peers_table
 from roofcast.harness.report.roofline import roofline_table
-from roofcast.harness.report.table import Column, Table, check_output, show, write
+from roofcast.harness.report.table import Column, Table, show, write
 from roofcast.harness.report.words import figure
 
 TABLE = Table(
@@ -74,17 +74,6 @@ def test_what_was_there_stays_where_writing_fails(tmp_path: Path, monkeypatch: p
         write([TABLE], out)
     assert out.read_text() == "before"
     assert [one.name for one in tmp_path.iterdir()] == ["out.md"]
-
-
-def test_another_ending_or_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"output must be a file ending in \.md or \.csv; got 'x\.pdf'"):
-        check_output(Path("x.pdf"))
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="output must be a file that can be written"):
-        check_output(tmp_path / "file" / "out.md")
-    (tmp_path / "folder.md").mkdir()
-    with pytest.raises(UsageError, match="it is a folder"):
-        check_output(tmp_path / "folder.md")
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ def test_unseen_groups_are_predicted_as_well_as_we_say(cross_validated):
     assert score.median <= 0.09
     assert score.tail <= 0.30
     assert 0.73 <= score.inside <= 0.87
+    # What predict says of its intervals is what is measured here.
+    assert calibration().held == pytest.approx(score.inside, abs=0.015)
     assert score.refused <= 0.06 * (score.rows + score.refused)
     assert (score.rows, score.left_out) == (237, 13)
 
@@ -79,7 +81,7 @@ def test_the_generated_parameters_are_those_of_the_evidence():
     assert np.abs((found.mean - stored.fit.mean) / np.sqrt(np.diag(stored.fit.covariance))).max() < 0.2
     assert np.abs(predict(whole, found).time_us / predict(whole, stored.fit).time_us - 1).max() < 0.01
     assert set(stored.doubt.widening) == set(CARRIED)
-    written = as_yaml(Calibration(found, stored.doubt, stored.seen))
+    written = as_yaml(Calibration(found, stored.doubt, stored.seen, stored.held))
     assert written.count("\n- {term:") == len(found.effects) == len(parameters()["parameters"])
 
 
@@ -103,12 +105,14 @@ def test_a_file_of_ones_own_is_predicted_line_by_line(tmp_path, capsys):
         "e,A100-SXM-80GB,1,TP1,Llama-3-8B,16,,vLLM,,",
         "f,A100-SXM-80GB,1,TP1,Llama-3-8B,16,,vLLM,300,speculative",
         "g,WSE-2,1,,Qwen2-72B,16,,WaferLLM,800,",
+        ",A100-SXM-80GB,1,TP1,Llama-3-8B,16,,vLLM,none,",
     )
     out = tmp_path / "rows.csv"
     assert cli.run(["validate", f"published={file}", f"rows={out}"]) == cli.OK
     shown = capsys.readouterr().out
     rows = {row["id"]: row for row in rows_of(out)}
-    assert list(rows) == list("abcdefg")
+    assert list(rows) == [*"abcdefg", "line 9"]
+    assert "\n  line 9: tok_s must be a number; got 'none'\n" in shown
     assert [rows[name]["basis"] for name in "abc"] == ["new machine", "new engine", "new machine and engine"]
     for name in "abcg":
         low, point, high = (float(rows[name][field]) for field in ("low", "predicted", "high"))
@@ -119,8 +123,9 @@ def test_a_file_of_ones_own_is_predicted_line_by_line(tmp_path, capsys):
     assert rows["e"]["reason"] == "line 6: tok_s must be given"
     assert rows["f"]["reason"] == "left out: speculative decoding"
     assert "does not fit: 145 GB in 40 GB" in rows["g"]["reason"]
+    assert "  f: left out: speculative decoding\n" in shown
     (total,) = [line.split() for line in shown.splitlines() if line.strip().startswith("all ")]
-    assert (total[1], total[-2:]) == ("4", ["2", "1"])
+    assert (total[1], total[-2:]) == ("4", ["3", "1"])
 
 
 def test_a_row_of_the_evidence_is_never_predicted_by_a_fit_that_has_seen_it(tmp_path):
@@ -142,7 +147,8 @@ def test_a_row_of_the_evidence_is_never_predicted_by_a_fit_that_has_seen_it(tmp_
         (["publishd=x"], "publishd is not a key of roofcast validate; did you mean published?"),
         (["seed=many"], "seed must be of type Integer; got 'many'"),
         (["seed=-1"], "seed must be a whole number from 0; got -1"),
-        (["rows=no/such/folder/x.csv"], "rows must be a file that can be written; got 'no/such/folder/x.csv'"),
+        (["rows=empty.csv/x.csv"], "rows must be a file that can be written; got 'empty.csv/x.csv'"),
+        (["rows=x.md"], "rows must be a file ending in .csv; got 'x.md'"),
     ],
 )
 def test_bad_input_gets_one_sentence(tmp_path, capsys, arguments, sentence):
