@@ -113,6 +113,7 @@ class Validate:
 
     published: str | None = None
     kernels: str | None = None
+    steps: str | None = None
     rows: str | None = None
     seed: int = 0
     results: str = MISSING

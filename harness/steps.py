@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..kernels.model import Formats
 from ..kernels.step import DecodeStep
 from .calibrate.own.calibration import Own, StepTime, step_time
-from .calibrate.own.evidence import beside
+from .calibrate.own.evidence import Conditions, beside
 from .errors import UsageError
 from .ranges import Range
 from .record import Measurement
@@ -23,11 +22,13 @@ class StepVerdict:
 
     Attributes:
         record: as measured.
-        found: its time by the fit, at the rates that were probed beside its samples.
+        now: what the machine could do beside its samples.
+        found: its time by the fit, then.
         kernels: measurements of kernels that the fit rests on.
     """
 
     record: Measurement
+    now: Conditions
     found: StepTime
     kernels: int
 
@@ -89,9 +90,10 @@ def verdicts(records: Sequence[Measurement], *, leave_out: bool) -> list[StepVer
             fits[hidden] = Own.of(_without(kernels, hidden))
         step = one.subject.workload
         if isinstance(step, DecodeStep):
-            time = step_time(fits[hidden], decode_step(step.composition.step), beside(one))
-            found.append(StepVerdict(one, time, len(fits[hidden].rows.records)))
-    return sorted(found, key=lambda one: (one.record.subject.model, *_formats(one), one.step.context, one.step.model.layers))
+            now = beside(one)
+            time = step_time(fits[hidden], decode_step(step.composition.step), now, _disturbance(one))
+            found.append(StepVerdict(one, now, time, len(fits[hidden].rows.records)))
+    return sorted(found, key=_order)
 
 
 def kernels_of(records: Sequence[Measurement]) -> list[Measurement]:
@@ -107,9 +109,13 @@ def _without(kernels: Sequence[Measurement], model: str) -> list[Measurement]:
     return left
 
 
-def _formats(one: StepVerdict) -> tuple[str, ...]:
-    formats = Formats(one.step.weight_format, one.step.kv_format, one.step.activation_format)
-    return formats.weight, formats.kv
+def _disturbance(record: Measurement) -> float:
+    return record.statistics.disturbance if record.statistics else 0.0
+
+
+def _order(one: StepVerdict) -> tuple[str | int, ...]:
+    step = one.step
+    return one.record.subject.model, step.weight_format, step.kv_format, step.context, step.model.layers
 
 
 def score(found: Sequence[StepVerdict]) -> tuple[float, float]:
