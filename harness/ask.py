@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from ..kernels.formats import format_names
-from .answer import Ask, answers, true_bits
+from ..kernels.model import Formats
+from .answer import Answer, Ask, answers, true_bits
 from .catalogue import names
 from .devices import device_from, device_named
 from .envelope import Envelope
 from .errors import UsageError
+from .here import answer_here, is_here, machine, records_of
 from .models import model_from
 from .placement import PARALLEL
 from .plan import chosen
@@ -30,7 +33,7 @@ def run(config: DictConfig) -> int:
         UsageError: if the question cannot be understood, or the only machine that is asked about cannot hold the model.
     """
     output = checked(config.output, SUFFIXES)
-    found = answers(asks(config))
+    found = [_here(config)] if is_here(config.device) else answers(asks(config))
     if len(found) == 1 and found[0].refusal:
         raise UsageError(found[0].refusal)
     if all(one.refusal for one in found):
@@ -43,8 +46,20 @@ def run(config: DictConfig) -> int:
     return 0
 
 
-def asks(config: DictConfig) -> list[Ask]:
-    """The questions of a composed configuration: one, or one per known machine.
+def _here(config: DictConfig) -> Answer:
+    """The answer for this machine, by the fits of its own kernels."""
+    if config.devices not in (None, 1):
+        raise UsageError(f"devices must be 1 on this machine; got {config.devices}")
+    if config.engine is not None:
+        raise UsageError(f"engine must be null on this machine, whose own kernels were measured; got {config.engine!r}")
+    records = records_of(config.results)
+    (ask,) = asks(config, [machine(records)])
+    formats = Formats(config.format.weight, config.format.kv, config.format.activation)
+    return answer_here(ask, formats, records)
+
+
+def asks(config: DictConfig, devices: Sequence[Envelope] = ()) -> list[Ask]:
+    """The questions of a composed configuration: one, or one per known machine, or one for each of some machines.
 
     Raises:
         UsageError: for a value that is out of range; names field, value and what is accepted.
@@ -76,7 +91,7 @@ def asks(config: DictConfig) -> list[Ask]:
             parallel=config.parallel,
             price=config.price,
         )
-        for device in _devices(config)
+        for device in devices or _devices(config)
     ]
 
 

@@ -11,6 +11,9 @@ from omegaconf import MISSING
 from ..kernels.formats import format_names
 from ..kernels.registry import op_named, op_names
 
+HERE = "here"
+"""The device by whose name this machine is asked for."""
+
 
 @dataclass
 class Timing:
@@ -169,6 +172,7 @@ def register() -> None:
     store = ConfigStore.instance()
     for name, schema in SCHEMAS.items():
         store.store(name=f"{name}_schema", node=schema)
+    store.store(group="device", name=HERE, node={"name": HERE})
     for op in measured_ops():
         store.store(group="kernel", name=op, node=KernelChoice(ops=[op]))
     store.store(group="kernel", name="all", node=KernelChoice(ops=list(measured_ops())))

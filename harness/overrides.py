@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from . import catalogue
-from .config import SCHEMAS, FormatChoice, Timing
+from .config import HERE, SCHEMAS, FormatChoice, Timing
 from .errors import UsageError
 from .models import model_facts_from_hugging_face
 
@@ -57,6 +57,8 @@ def _prepared(override: str) -> str:
 
 
 def _entry(group: str, name: str) -> str:
+    if (group, name) == ("device", HERE):
+        return HERE
     path = Path(name).expanduser()
     if path.suffix not in (".json", ".yaml", ".yml"):
         return catalogue.resolve(group, name)

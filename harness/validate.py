@@ -1,4 +1,4 @@
-"""`roofcast validate`: predictions beside published speeds, measured kernels or whole steps. Measures nothing, imports no JAX."""
+"""`roofcast validate`: predictions beside published speeds, kernels or whole steps. Measures nothing, imports no JAX."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ _UNSEEN = "unseen"
 def run(config: DictConfig) -> int:
     """Validates a file of published speeds or of measured kernels, the project's own evidence where none is named. Returns 0.
 
-    With `steps` it is the whole steps in the store instead, against the fits of this machine's kernels. A line that cannot be read or predicted is refused with its reason, and the others are done.
+    With `steps` it is the whole steps in the store instead, against the fits of this machine's kernels. A line that cannot
+    be read or predicted is refused with its reason, and the others are done.
     """
     if config.seed < 0:
         raise UsageError(f"seed must be a whole number from 0; got {config.seed}")

@@ -12,7 +12,7 @@ from .table import Column, Table
 from .validation import ROWS
 from .words import figure, percent
 
-_FIELDS = (
+_FIELDS: tuple[str, ...] = (
     "record_id",
     "model",
     "layers",
@@ -58,7 +58,9 @@ def table(verdicts: Sequence[StepVerdict], *, leave_out: bool) -> Table:
         ]
         for one in verdicts
     ]
-    return Table("Whole steps measured here against the fits of this machine's kernels", columns, rows, _notes(verdicts, leave_out))
+    return Table(
+        "Whole steps measured here against the fits of this machine's kernels", columns, rows, _notes(verdicts, leave_out)
+    )
 
 
 def write_rows(verdicts: Sequence[StepVerdict], path: Path) -> None:
@@ -77,10 +79,11 @@ def _notes(verdicts: Sequence[StepVerdict], leave_out: bool) -> list[str]:
     most, inside = score(verdicts)
     kernels = sorted({one.kernels for one in verdicts})
     whose = "of other models than the step's" if leave_out else "of any model"
+    count = " to ".join(map(str, dict.fromkeys((kernels[0], kernels[-1]))))
     notes = [
         f"{len(verdicts)} steps: largest error {most:.1%}, {inside:.0%} inside their 80 % intervals",
-        f"fitted on {' to '.join(map(str, dict.fromkeys((kernels[0], kernels[-1]))))} measurements of kernels {whose}; the time of "
-        "a step is in no fit, and each is predicted at the speed that the machine had beside its samples",
+        f"fitted on {count} measurements of kernels {whose}; the time of a step is in no fit, and each is predicted at the "
+        "speed that the machine had beside its samples",
     ]
     unmeasured = dict.fromkeys(name for one in verdicts for name in one.found.unmeasured)
     if unmeasured:

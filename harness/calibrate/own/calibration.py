@@ -7,7 +7,7 @@ start-up, and with weights that all the others have pushed out of the caches sin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -68,17 +68,21 @@ class StepTime:
 
     Attributes:
         time_us: 80 % interval and point, never below the floor.
-        floor_us: a plain read of all that streams.
+        floor_us: a plain read of all that streams, on a machine that is as fast as it gets.
+        bound: what most of the point goes to: `memory`, `compute` or `latency`.
         parts_us: of the point, by op; `dispatch` is the one of the program.
         doubts: input -> share of the variance of the logarithm, largest first.
         unmeasured: kinds of kernels that the step calls and nobody measured here.
+        unmeasured_share: of the point, that goes to them.
     """
 
     time_us: Range
     floor_us: float
+    bound: str
     parts_us: Mapping[str, float]
     doubts: Mapping[str, float]
     unmeasured: tuple[str, ...]
+    unmeasured_share: float
 
 
 def step_time(own: Own, needs: Sequence[Need], now: Conditions, drift: float = 0.0) -> StepTime:
@@ -93,30 +97,37 @@ def step_time(own: Own, needs: Sequence[Need], now: Conditions, drift: float = 0
     called = [need for need in needs if need.count]
     count = np.array([need.count for need in called], float)
     # The weights of a step come round once per step: what they all take decides where they lie.
-    calls = calls_of([need.workload for need in called], [now] * len(called), [resident_bytes(needs)] * len(called), 0 * count)
-    least_us = count @ floor_us(calls.work, calls.chips)
-    each_us = count * np.maximum(predict(calls, own.fit).time_us, floor_us(calls.work, calls.chips))
+    calls = calls_of(
+        [need.workload for need in called], [now] * len(called), [resident_bytes(needs)] * len(called), [0.0] * len(called)
+    )
+    reads_us = float(count @ floor_us(calls.work, calls.chips))
+    least_us = reads_us / float(np.exp(Z_80 * drift))
+    each_us = count * predict(calls, own.fit).time_us
+    starts_us = float(count @ predict(replace(calls, work=calls.work.in_cache()), own.fit).time_us)
     whole_us = float(each_us.sum() + now.dispatch_us)
     share = each_us / whole_us
-    unseen = np.array([kernel not in own.rows.calls.kernels for kernel in calls.kernels])
+    is_new = np.array([kernel not in own.rows.calls.kernels for kernel in calls.kernels])
+    new_share = float(np.sum(share[is_new[calls.place]]))
     variance = {
         "the fit of the kernels": total_log_variance(calls, own.fit, count),
         "scatter of single kernels": _scatter(own, calls, share),
-        "kernels that were not measured": float(np.sum(share[unseen[calls.place]]) * _UNSEEN_SD) ** 2,
+        "kernels that were not measured": (new_share * _UNSEEN_SD) ** 2,
         "what a step has beyond its kernels": STEP_SD**2,
         "the drift of the machine's speed": drift**2,
     }
     total = sum(variance.values())
-    width = np.exp(Z_80 * np.sqrt(total))
+    width = float(np.exp(Z_80 * np.sqrt(total)))
     parts = {"dispatch": now.dispatch_us}
     for need, one in zip(called, each_us.tolist(), strict=True):
         parts[need.workload.op] = parts.get(need.workload.op, 0.0) + one
     return StepTime(
-        Range(whole_us / width, whole_us, whole_us * width).at_least(float(least_us)),
-        float(least_us),
+        Range(whole_us / width, whole_us, whole_us * width).at_least(least_us),
+        least_us,
+        "latency" if starts_us > whole_us / 2 else "memory" if reads_us > whole_us / 2 else "compute",
         parts,
         {name: one / total for name, one in sorted(variance.items(), key=lambda one: -one[1]) if one > 0.005 * total},
-        tuple(f"{one.engine} {one.format}".strip() for one, is_new in zip(calls.kernels, unseen, strict=True) if is_new),
+        tuple(f"{one.engine} {one.format}".strip() for one, new in zip(calls.kernels, is_new, strict=True) if new),
+        new_share,
     )
 
 

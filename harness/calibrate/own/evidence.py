@@ -13,6 +13,7 @@ from ...figures import Ceilings
 from ...host import Host
 from ...record import Measurement
 from ..evidence import best
+from ..interval import Z_80
 from ..kernels.effects import Kernel
 from ..kernels.fit import Calls
 from .physics import CALL, FORM, Rates, kernel_of, work_of
@@ -42,7 +43,9 @@ class Conditions:
     @classmethod
     def of(cls, read_gbs: float, gflops: float, ceilings: Ceilings, host: Host) -> Conditions:
         """The ceilings of a run, at the rates of probes at some moment of it; caches keep step with the cores."""
-        levels = sorted((size, ceilings.cache_read_gbs[name]) for name, size in host.cache_bytes.items())
+        levels = sorted(
+            (host.cache_bytes[name], gbs) for name, gbs in ceilings.cache_read_gbs.items() if name in host.cache_bytes
+        )
         pace = gflops / ceilings.multiply_add_gflops
         falling = np.minimum.accumulate([gbs * pace for _, gbs in levels]).tolist() if levels else []
         return cls(read_gbs, gflops, tuple(size for size, _ in levels), tuple(falling), ceilings.dispatch_us)
@@ -119,6 +122,30 @@ def beside(record: Measurement) -> Conditions:
     used = np.array(timing.calm) if statistics.disturbance == 0 else np.ones(len(timing.calm), bool)
     read_gbs, gflops = (np.median(np.array(rates)[used]) for rates in (timing.read_probe_gbs, timing.multiply_add_probe_gflops))
     return Conditions.of(float(read_gbs), float(gflops), ceilings, record.host)
+
+
+def usual(records: Sequence[Measurement]) -> tuple[Conditions, float]:
+    """What a machine can do usually, the median of the probes beside its calm samples, and how far that drifts.
+
+    Args:
+        records: with times, at least one.
+
+    Returns:
+        The conditions, and the standard deviation of the logarithm of the memory's speed.
+    """
+    timings = [one.timing for one in records if one.timing is not None]
+    calm = np.concatenate([one.calm for one in timings]).astype(bool)
+    used = calm if calm.any() else ~calm
+    read, gflops = (
+        np.concatenate([getattr(one, name) for one in timings])[used]
+        for name in ("read_probe_gbs", "multiply_add_probe_gflops")
+    )
+    newest = max((one for one in records if one.ceilings is not None), key=lambda one: one.started_at)
+    if newest.ceilings is None:
+        raise ValueError(f"{newest.subject.label} has no ceilings")
+    low, high = np.quantile(read, (0.1, 0.9))
+    drift = float(np.log(high / low)) / (2 * Z_80)
+    return Conditions.of(float(np.median(read)), float(np.median(gflops)), newest.ceilings, newest.host), drift
 
 
 def _by_newest_code(records: Iterable[Measurement]) -> list[Measurement]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -59,6 +59,10 @@ class Work:
         """Some of the calls."""
         return Work(**{one.name: getattr(self, one.name)[chosen] for one in fields(self)})
 
+    def in_cache(self) -> Work:
+        """The same calls, if nothing streamed: start-up, and passes over what is hot."""
+        return replace(self, streamed=0 * self.streamed, elements=0 * self.elements)
+
 
 @dataclass(frozen=True)
 class Rates:
@@ -83,8 +87,8 @@ class Rates:
 
 def work_of(calls: Sequence[Workload], dispatches: Sequence[float]) -> Work:
     """The work of calls, and the dispatches that their times hold."""
-    columns = np.array([_work(call) for call in calls]).reshape(len(calls), 3).T
-    return Work(*columns, np.array(dispatches, float))
+    streamed, elements, hot = np.array([_work(call) for call in calls]).reshape(len(calls), 3).T
+    return Work(streamed, elements, hot, np.array(dispatches, float))
 
 
 def kernel_of(call: Workload) -> Kernel:
