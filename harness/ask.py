@@ -14,10 +14,9 @@ from .catalogue import names
 from .devices import device_from, device_named
 from .envelope import Envelope
 from .errors import UsageError
-from .here import answer_here, is_here, machine, records_of
 from .models import model_from
 from .placement import PARALLEL
-from .plan import chosen
+from .plan import chosen, is_here
 from .report.answer import SUFFIXES, tables, write
 from .report.output import checked
 from .report.table import show
@@ -48,6 +47,9 @@ def run(config: DictConfig) -> int:
 
 def _here(config: DictConfig) -> Answer:
     """The answer for this machine, by the fits of its own kernels."""
+    # It reads the store, whose imports take longer than the answer for any other machine.
+    from .here import answer_here, machine, records_of
+
     if config.devices not in (None, 1):
         raise UsageError(f"devices must be 1 on this machine; got {config.devices}")
     if config.engine is not None:

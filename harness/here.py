@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ..kernels.formats import format_names
 from ..kernels.model import Formats, Step
@@ -12,7 +11,6 @@ from .answer import Answer, Ask
 from .calibrate.evidence import envelope_of
 from .calibrate.own.calibration import Own, StepTime, step_time
 from .calibrate.own.evidence import Conditions, usual
-from .config import HERE
 from .envelope import Envelope
 from .errors import UsageError
 from .host import fingerprint
@@ -26,11 +24,6 @@ BASIS = "fitted on this machine's kernels"
 
 _MOST_UNMEASURED = 0.05
 """Share of a step that may go to kinds of kernels that nobody measured here."""
-
-
-def is_here(device: Any) -> bool:
-    """Whether a configuration asks for this machine."""
-    return device is not None and device.get("name") == HERE
 
 
 def records_of(results: str) -> list[Measurement]:

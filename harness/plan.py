@@ -76,6 +76,11 @@ def plan(config: DictConfig) -> Plan:
     return Plan(step, _needs(step, config), _targets(config))
 
 
+def is_here(device: Any) -> bool:
+    """Whether a configuration's device is this machine."""
+    return device is not None and device.get("name") == HERE
+
+
 def chosen(field: str, value: Any, accepted: Sequence[str]) -> str:
     """The value, if it is one of those accepted; otherwise a UsageError that names them."""
     if value not in accepted:
@@ -104,7 +109,7 @@ def _targets(config: DictConfig) -> tuple[tuple[Envelope, int], ...]:
         raise UsageError(f"devices must be a whole number from 1; got {config.devices}")
     if config.device is None:
         return tuple(target(text) for text in config.targets)
-    if config.device.get("name") == HERE:
+    if is_here(config.device):
         # The table has a line for this machine whatever the targets are.
         return ()
     facts: dict[str, Any] = OmegaConf.to_container(config.device, resolve=True)  # type: ignore[assignment]
