@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -32,7 +33,7 @@ def run(config: DictConfig) -> int:
         UsageError: if the question cannot be understood, or the only machine that is asked about cannot hold the model.
     """
     output = checked(config.output, SUFFIXES)
-    found = [_here(config)] if is_here(config.device) else answers(asks(config))
+    found = [_here(config)] if is_here(config.device) else _elsewhere(config)
     if len(found) == 1 and found[0].refusal:
         raise UsageError(found[0].refusal)
     if all(one.refusal for one in found):
@@ -56,8 +57,21 @@ def _here(config: DictConfig) -> Answer:
         raise UsageError(f"engine must be null on this machine, whose own kernels were measured; got {config.engine!r}")
     records = records_of(config.results)
     (ask,) = asks(config, [machine(records)])
-    formats = Formats(config.format.weight, config.format.kv, config.format.activation)
-    return answer_here(ask, formats, records)
+    return answer_here(ask, _formats(config), records)
+
+
+def _elsewhere(config: DictConfig) -> list[Answer]:
+    found = answers(asks(config))
+    if not any(one.basis == "specification" for one in found) or not Path(config.results).is_dir():
+        return found
+    from .here import any_kernels, widened
+
+    kernels = any_kernels(config.results)
+    return widened(found, _formats(config), kernels) if kernels else found
+
+
+def _formats(config: DictConfig) -> Formats:
+    return Formats(config.format.weight, config.format.kv, config.format.activation)
 
 
 def asks(config: DictConfig, devices: Sequence[Envelope] = ()) -> list[Ask]:

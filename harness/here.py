@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..kernels.formats import format_names
@@ -14,6 +15,7 @@ from .calibrate.own.evidence import Conditions, usual
 from .envelope import Envelope
 from .errors import UsageError
 from .host import fingerprint
+from .ranges import Range
 from .recall import own
 from .record import Measurement
 from .steps import kernels_of
@@ -22,8 +24,17 @@ from .workloads import decode_step, resident_bytes
 
 BASIS = "fitted on this machine's kernels"
 
+SPECIFICATION = "specification"
+"""The basis of an answer for a machine that nothing was measured of."""
+
 _MOST_UNMEASURED = 0.05
 """Share of a step that may go to kinds of kernels that nobody measured here."""
+
+
+def any_kernels(results: str) -> list[Measurement]:
+    """The kernels that a store holds of this machine, if it holds any and can be read."""
+    folder = Path(results)
+    return kernels_of(own(Store(folder), fingerprint().machine_key).found) if folder.is_dir() else []
 
 
 def records_of(results: str) -> list[Measurement]:
@@ -88,6 +99,41 @@ def answer_here(ask: Ask, formats: Formats, kernels: Sequence[Measurement]) -> A
         doubts=found.doubts,
         interval="low and high are 80 % intervals by the doubts above",
         notes=_notes(known, found, now, drift),
+    )
+
+
+def widened(answers: Sequence[Answer], formats: Formats, kernels: Sequence[Measurement]) -> list[Answer]:
+    """Answers, the intervals of those that rest on a specification alone widened by what this machine's kernels reach.
+
+    Where nothing was measured of a machine, its software may reach the share of its memory's speed that engines reach on
+    others, or the one that ours reaches here: the interval holds both.
+
+    Args:
+        answers: to questions about one model.
+        formats: of weights, cache and activations.
+        kernels: that were measured on this machine.
+    """
+    known, (now, _) = Own.of(kernels), usual(kernels)
+    return [_widened(one, known, now, formats) if one.basis == SPECIFICATION else one for one in answers]
+
+
+def _widened(answer: Answer, known: Own, now: Conditions, formats: Formats) -> Answer:
+    ask = answer.ask
+    found = step_time(known, decode_step(Step(ask.model, ask.context, formats)), now)
+    if found.unmeasured_share > _MOST_UNMEASURED:
+        return answer
+    ours = answer.ceiling_tokens_per_s * found.reach
+    speed = Range(min(answer.tokens_per_s.low, ours), answer.tokens_per_s.point, max(answer.tokens_per_s.high, ours))
+    note = (
+        f"this machine's kernels reach {found.reach:.0%} of its memory's speed in such a step; that share of the ceiling, "
+        f"{ours:.3g} tok/s, is held by the interval"
+    )
+    return replace(
+        answer,
+        tokens_per_s=speed,
+        energy=tuple(replace(one, joules_per_token=speed.under(1.0).jointly(one.watts)) for one in answer.energy),
+        cost_per_million=None if ask.price is None else speed.under(ask.price * answer.chips / 3600 * 1e6),
+        notes=(*answer.notes, note),
     )
 
 

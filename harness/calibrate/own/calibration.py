@@ -69,6 +69,7 @@ class StepTime:
     Attributes:
         time_us: 80 % interval and point, never below the floor.
         floor_us: a plain read of all that streams, on a machine that is as fast as it gets.
+        reach: of the speed of a plain read, at the point.
         bound: what most of the point goes to: `memory`, `compute` or `latency`.
         parts_us: of the point, by op; `dispatch` is the one of the program.
         doubts: input -> share of the variance of the logarithm, largest first.
@@ -78,6 +79,7 @@ class StepTime:
 
     time_us: Range
     floor_us: float
+    reach: float
     bound: str
     parts_us: Mapping[str, float]
     doubts: Mapping[str, float]
@@ -123,6 +125,7 @@ def step_time(own: Own, needs: Sequence[Need], now: Conditions, drift: float = 0
     return StepTime(
         Range(whole_us / width, whole_us, whole_us * width).at_least(least_us),
         least_us,
+        reads_us / whole_us,
         "latency" if starts_us > whole_us / 2 else "memory" if reads_us > whole_us / 2 else "compute",
         parts,
         {name: one / total for name, one in sorted(variance.items(), key=lambda one: -one[1]) if one > 0.005 * total},
