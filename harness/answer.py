@@ -7,21 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
+import numpy as np
+
 from ..kernels.formats import format_named
 from ..kernels.model import Model, Step
-from .calibrate.decode import calibration, evidence
-from .calibrate.effects import Effect, prior_of
-from .calibrate.engine import UNSTATED, VENDOR_ONLY, Engine, engine_named, engines_on, known_engine, runs_on
-from .calibrate.interval import Z_80
-from .calibrate.machines.term import platform_of
+from .calibrate.decode import Calibration, Evidence, informed
+from .calibrate.engine import UNSTATED, VENDORS_SERVICE, Engine, engine_named, engines_on, known_engine, runs_on
+from .calibrate.published import Published
+from .calibrate.runs import Runs
 from .calibrate.situation import Situation
 from .envelope import Envelope
 from .errors import UsageError
-from .foretell import Foretold, foretell
-from .placement import Parallel, Placement, place
+from .outcome import Outcome, outcome, watts
+from .placement import Placement, place
+from .placing import Parallel
 from .power import Basis, Power, power
 from .ranges import Range
-from .remarks import has_peak, remarks
+from .remarks import remarks
 from .workloads import StepCost, decode_step, step_cost
 
 _WEIGHTS = (4096, 4096)
@@ -130,8 +132,12 @@ def true_bits(format: str, rows: tuple[int, int] = _WEIGHTS) -> float:
     return 8 * format_named(format).nbytes(rows) / math.prod(rows)
 
 
-def answers(asks: Sequence[Ask]) -> list[Answer]:
+def answers(asks: Sequence[Ask], imported: tuple[Published, ...] = ()) -> list[Answer]:
     """One answer per question, all in one go; what cannot be placed is refused in its own answer.
+
+    Args:
+        asks: the questions.
+        imported: measured speeds that are evidence beside the project's own.
 
     Raises:
         UsageError: if a model has no decode step, or an engine is not known.
@@ -144,15 +150,31 @@ def answers(asks: Sequence[Ask]) -> list[Answer]:
             placed.append(place(alone, activations_gb, ask.devices, ask.parallel))
         except UsageError as error:
             placed.append(error)
-    found = [one for one in placed if isinstance(one, Placement)]
-    first = [_opening(ask, one) for ask, one in zip(asks, placed, strict=True) if isinstance(one, Placement)]
-    told = foretell(calibration(), [one.run for one in found])
-    opened = foretell(calibration(), first)
-    results = iter(zip(found, told, opened, strict=True))
+    kept = [(ask, one) for ask, one in zip(asks, placed, strict=True) if isinstance(one, Placement)]
+    known, given = informed(imported)
+    figures = _outcome(kept, known, given) if kept else None
+    told = (_answer(ask, one, figures, place, known) for place, (ask, one) in enumerate(kept) if figures)
     return [
-        Answer(ask, refusal=str(one)) if isinstance(one, UsageError) else _answer(ask, *next(results))
+        Answer(ask, refusal=str(one)) if isinstance(one, UsageError) else next(told)
         for ask, one in zip(asks, placed, strict=True)
     ]
+
+
+def _outcome(kept: Sequence[tuple[Ask, Placement]], known: Evidence, given: Calibration) -> Outcome:
+    return outcome(
+        Runs.of([one.run for _, one in kept]),
+        prompt=np.array([float(ask.prompt) for ask, _ in kept]),
+        flops=np.array([float(_cost(ask.model, ask.context).flops) for ask, _ in kept]),
+        peak_flops=np.array([ask.device.peak_flops(ask.weight) for ask, _ in kept]),
+        link_floor_us=np.array([one.link_floor_us for _, one in kept]),
+        has_ttft=np.array([not _lack_gb(ask, one) for ask, one in kept]),
+        known=known,
+        given=given,
+    )
+
+
+def _lack_gb(ask: Ask, placement: Placement) -> float:
+    return placement.lack_gb(_opening(ask, placement), _activations_gb(ask))
 
 
 def _opening(ask: Ask, placement: Placement) -> Situation:
@@ -180,7 +202,7 @@ def engine_of(ask: Ask) -> Engine:
     """The engine that is asked for; where none is, one of which nothing is known, or the only one that there is."""
     if ask.engine is not None:
         return known_engine(ask.engine, ask.device)
-    return engine_named("provider", ask.device) if ask.device.kind in VENDOR_ONLY else Engine(UNSTATED)
+    return engine_named("provider", ask.device) if ask.device.kind in VENDORS_SERVICE else Engine(UNSTATED)
 
 
 def _check_engine(engine: Engine, ask: Ask) -> None:
@@ -198,65 +220,33 @@ def _cost(model: Model, context: int) -> StepCost:
     return step_cost(decode_step(Step(model, context)))
 
 
-def _answer(ask: Ask, placement: Placement, step: Foretold, first: Foretold) -> Answer:
-    run = placement.run
-    arithmetic_us = _cost(ask.model, ask.context).flops / (run.streams * ask.device.peak_flops(ask.weight)) * 1e6
-    floor_us = max(run.floor_us, arithmetic_us, placement.link_floor_us)
-    link = _link_us(placement)
-    lack_gb = placement.lack_gb(_opening(ask, placement), _activations_gb(ask))
-    time_us = step.time_us.plus(link).at_least(floor_us)
-    parts = dict(step.parts_us) | ({"external link": link.point} if link.point else {})
-    speed = time_us.under(1e6)
-    memory_us = sum(parts.get(name, 0.0) for name in ("weights", "experts", "kv", "reading"))
+def _answer(ask: Ask, placement: Placement, figures: Outcome, place: int, known: Evidence) -> Answer:
+    run, ttft = placement.run, figures.ttft_ms.of(place)
+    is_linked = bool(figures.is_linked()[place])
     return Answer(
         ask,
         chips=run.chips,
         how=placement.how,
         needed_gb=placement.needed_gb,
         capacity_gb=placement.capacity_gb,
-        tokens_per_s=speed,
-        ttft_ms=first.time_us.plus(link).times(1e-3) if has_peak(ask.device) and not lack_gb else None,
-        ceiling_tokens_per_s=1e6 / floor_us,
-        bound=_bound(time_us.point, memory_us, arithmetic_us, link.point),
-        parts_us=parts,
+        tokens_per_s=figures.tokens_per_s.of(place),
+        ttft_ms=None if math.isnan(ttft.point) else ttft,
+        ceiling_tokens_per_s=1e6 / float(figures.floor_us[place]),
+        bound=str(figures.bound[place]),
+        parts_us=figures.parts_of(place),
         energy=tuple(
-            _energy(basis, drawn, speed)
+            _energy(basis, drawn, figures, place)
             for basis in ("typical", "peak")
             if (drawn := power(ask.device, run.chips, basis)) is not None
         ),
-        cost_per_million=None if ask.price is None else speed.under(ask.price * run.chips / 3600 * 1e6),
-        basis=_basis(run, step, link.point > time_us.point / 2),
+        cost_per_million=None if ask.price is None else figures.cost_per_million(ask.price).of(place),
+        basis=str(figures.basis[place]),
         engine=run.engine.name,
-        doubts={"how well the external link is used": 1.0} if link.point > time_us.point / 2 else step.doubts,
-        notes=remarks(ask, situation(ask), placement, lack_gb),
+        doubts={"how well the external link is used": 1.0} if is_linked else figures.step.doubts_of(place),
+        notes=remarks(ask, situation(ask), placement, _lack_gb(ask, placement), known),
     )
 
 
-def _link_us(placement: Placement) -> Range:
-    """Time over the external link, as far from its peak as memories are believed to be before any evidence."""
-    floor_us = placement.link_floor_us
-    excess = prior_of(Effect("stream", "base"))
-    ends = (excess.mean + sign * Z_80 * excess.sd for sign in (-1, 0, 1))
-    return Range(*(floor_us * (1 + math.exp(end)) for end in ends))
-
-
-def _bound(time_us: float, memory_us: float, arithmetic_us: float, link_us: float) -> str:
-    if link_us > time_us / 2:
-        return "link"
-    if arithmetic_us > time_us / 2:
-        return "compute"
-    return "memory" if memory_us > time_us / 2 else "latency"
-
-
-def _energy(basis: Basis, drawn: Power, speed: Range) -> Energy:
-    watts = Range(drawn.low, drawn.point, drawn.high)
-    return Energy(basis, watts, speed.under(1.0).jointly(watts), drawn.scope, drawn.source)
-
-
-def _basis(run: Situation, step: Foretold, is_streamed: bool) -> str:
-    """`fitted` on speeds of the machine, `carried` from others of its platform, else its specification."""
-    if is_streamed:
-        return "specification"
-    if step.carried in ("fitted", "new engine"):
-        return "fitted"
-    return "carried" if platform_of(run) in {platform_of(one) for one in evidence().runs} else "specification"
+def _energy(basis: Basis, drawn: Power, figures: Outcome, place: int) -> Energy:
+    joules = figures.joules_per_token(watts(figures.step.runs, basis)).of(place)
+    return Energy(basis, Range(drawn.low, drawn.point, drawn.high), joules, drawn.scope, drawn.source)

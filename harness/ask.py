@@ -15,8 +15,9 @@ from .catalogue import names
 from .devices import device_from, device_named
 from .envelope import Envelope
 from .errors import UsageError
+from .importing import shelf
 from .models import model_from
-from .placement import PARALLEL
+from .placing import PARALLEL
 from .plan import chosen, is_here
 from .report.answer import SUFFIXES, tables, write
 from .report.output import checked
@@ -61,7 +62,7 @@ def _here(config: DictConfig) -> Answer:
 
 
 def _elsewhere(config: DictConfig) -> list[Answer]:
-    found = answers(asks(config))
+    found = answers(asks(config), shelf.rows(Path(config.results)) if config.imported else ())
     if not any(one.basis == "specification" for one in found) or not Path(config.results).is_dir():
         return found
     from .here import any_kernels, widened

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from . import config as schemas
 from .errors import UsageError
-from .overrides import check_keys, explain, prepared
+from .overrides import check_keys, explain, prepared, with_files
 
 VERBS: Mapping[str, tuple[str, str]] = {
     "bench": (".bench", "measure the kernels of a decode step here and carry them to other machines"),
@@ -22,6 +22,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "predict": (".ask", "say how fast a model runs on a machine, how sure that is, what it draws and what it costs"),
     "claims": (".claims", "check the figures of an article on wafer-scale decode against physics and prediction"),
     "validate": (".validate", "set predictions beside published speeds and say how far they are off"),
+    "import": (".importing.command", "take decode speeds that other tools measured as evidence"),
     "gate": (".gate.command", "say whether a revision makes any kernel slower, or wrong, than another"),
     "doctor": (".checkup", "say what on this machine will spoil a measurement, and what to do about it"),
 }
@@ -88,7 +89,7 @@ def _hydra(verb: str, overrides: Sequence[str]) -> int:
     # Hydra then hands errors on as exceptions instead of printing its own report of them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        sys.argv = [f"roofcast {verb}", *prepared(overrides)]
+        sys.argv = [f"roofcast {verb}", *prepared(with_files(overrides) if verb == "import" else overrides)]
         hydra.main(version_base="1.3", config_path="pkg://roofcast.conf", config_name=verb)(job)()
     except Exception as error:
         # Hydra's parser and composer raise whatever they meet; what comes before the first job is about the command line.

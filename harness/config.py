@@ -91,6 +91,7 @@ class Predict:
     context: int = MISSING
     prompt: int = MISSING
     price: float | None = None
+    imported: bool = True
     results: str = MISSING
     output: str | None = None
 
@@ -107,6 +108,25 @@ class Claims:
 class Doctor:
     """`roofcast doctor`."""
 
+    results: str = MISSING
+
+
+@dataclass
+class Import:
+    """`roofcast import`."""
+
+    files: list[str] = field(default_factory=list)
+    model: Any = None
+    device: Any = None
+    devices: int | None = None
+    engine: str | None = None
+    format: Any = None
+    weight_bits: float | None = None
+    kv_bits: float | None = None
+    input_len: int | None = None
+    output_len: int | None = None
+    tokens: int | None = None
+    date: str | None = None
     results: str = MISSING
 
 
@@ -158,6 +178,7 @@ SCHEMAS = {
     "claims": Claims,
     "doctor": Doctor,
     "validate": Validate,
+    "import": Import,
     "gate": Gate,
 }
 """Verb -> schema."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from .calibrate.decode import Calibration, with_intervals
-from .calibrate.effects import Effect
-from .calibrate.interval import Carried, undisclosed
-from .calibrate.machines import fixed_us, terms_of
-from .calibrate.situation import Situation
-from .calibrate.step_model import design, predict
+from .calibrate.interval import undisclosed
+from .calibrate.machines.term import TERMS
+from .calibrate.runs import Runs
+from .calibrate.step_model import Design, Times, design, doubt, predict
 from .ranges import Range
 
 AT_PEAK = ("weights", "experts", "kv", "prefill")
@@ -36,59 +36,56 @@ _INPUTS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Foretold:
-    """The time of one situation.
+    """The times of some runs.
 
     Attributes:
+        runs: that are spoken of.
         time_us: 80 % interval and point, never below the physical floor.
-        parts_us: of the point, by term.
-        carried: how far the fit was carried.
-        doubts: input -> share of the variance, largest first.
+        parts_us: of the point, by term; 0 where a run has no such part.
+        carried: how far the fit was carried, a place in `CARRIED`.
     """
 
+    runs: Runs
     time_us: Range
-    parts_us: Mapping[str, float]
-    carried: Carried
-    doubts: Mapping[str, float]
+    parts_us: Mapping[str, Float[np.ndarray, "runs"]]
+    carried: Int[np.ndarray, "runs"]
+    _given: Calibration
+    _design: Design
+    _times: Times
+
+    def parts_of(self, run: int) -> dict[str, float]:
+        """The parts that one run has."""
+        return {name: float(part[run]) for name, part in self.parts_us.items() if part[run]}
+
+    def doubts_of(self, run: int) -> Mapping[str, float]:
+        """Input -> share of the variance of one run, largest first."""
+        by: dict[str, float] = {}
+        for effect, variance in doubt(self._design, self._given.fit, self._times, run).items():
+            name = _INPUTS.get(effect.family, "how the engine launches its kernels")
+            by[name] = by.get(name, 0.0) + float(variance)
+        is_hidden = undisclosed(self.runs)[run]
+        unexplained = "undisclosed conditions of a service" if is_hidden else "scatter that the model does not explain"
+        by[unexplained] = float(self._given.doubt.scatter(self.runs)[run]) ** 2
+        total = sum(by.values())
+        shares = {name: variance / total for name, variance in by.items() if variance > 0.005 * total}
+        return dict(sorted(shares.items(), key=lambda one: -one[1]))
 
 
-def foretell(given: Calibration, runs: Sequence[Situation]) -> list[Foretold]:
-    """Of each situation, in order."""
-    if not runs:
-        return []
-    whole = design(runs, given.fit.effects)
+def foretell(given: Calibration, runs: Runs) -> Foretold:
+    """Of each run, at least one, in order."""
+    whole = design(runs)
     times = predict(whole, given.fit)
-    carried: list[Carried] = [given.seen.carried(run) for run in runs]
+    carried = given.seen.carried(runs)
     found = with_intervals(given.doubt, runs, times.time_us, times.log_variance, carried)
-    scatter = np.where(undisclosed(runs), given.doubt.undisclosed, given.doubt.benchmark)
-    return [
-        Foretold(
-            Range(float(found.low[i]), float(found.point[i]), float(found.high[i])).under(1e6),
-            _parts(run, times.parts_us[i]),
-            carried[i],
-            _doubts(run, whole.effects, times.doubt[i], float(scatter[i])),
-        )
-        for i, run in enumerate(runs)
-    ]
+    time_us = Range(found.low, found.point, found.high).under(1e6)
+    return Foretold(runs, time_us, _parts(whole, times), carried, given, whole, times)
 
 
-def _parts(run: Situation, excess_us: np.ndarray) -> Mapping[str, float]:
-    parts: dict[str, float] = {}
-    rest = fixed_us(run)
-    for term, excess in zip(terms_of(run), excess_us, strict=False):
-        at_peak = term.amount_us if term.name in AT_PEAK else 0.0
-        rest -= at_peak
-        parts[term.name] = parts.get(term.name, 0.0) + at_peak + float(excess)
+def _parts(whole: Design, times: Times) -> Mapping[str, Float[np.ndarray, "runs"]]:
+    rest, parts = whole.fixed_us, {}
+    for term, amount, excess in zip(TERMS, whole.amount_us, times.parts_us, strict=True):
+        at_peak = amount if term in AT_PEAK else np.zeros_like(amount)
+        rest = rest - at_peak
+        parts[term] = at_peak + excess
     # Machines whose weights stay beside the cores have no term for reading them: it is a hundredth of their time.
-    return parts if rest < 1e-9 * sum(parts.values()) else {"reading": rest, **parts}
-
-
-def _doubts(run: Situation, effects: Sequence[Effect], doubt: np.ndarray, scatter: float) -> Mapping[str, float]:
-    by: dict[str, float] = {}
-    for effect, variance in zip(effects, doubt, strict=True):
-        name = _INPUTS.get(effect.family, "how the engine launches its kernels")
-        by[name] = by.get(name, 0.0) + float(variance)
-    unexplained = "undisclosed conditions of a service" if undisclosed([run])[0] else "scatter that the model does not explain"
-    by[unexplained] = scatter**2
-    total = sum(by.values())
-    shares = {name: variance / total for name, variance in by.items() if variance > 0.005 * total}
-    return dict(sorted(shares.items(), key=lambda one: -one[1]))
+    return {"reading": np.where(rest < 1e-9 * times.time_us, 0.0, rest), **parts}

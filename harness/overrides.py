@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
 import shlex
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from . import catalogue
 from .config import HERE, SCHEMAS, FormatChoice, Timing
 from .errors import UsageError
+from .model_zoo import model_facts_from_model_zoo, section_of
 from .models import model_facts_from_hugging_face
 
 _CHOICE = re.compile(r"^(?P<group>model|device)=(?P<names>[\w./~ -]+(?:,[\w./~ -]+)*)$")
@@ -30,7 +32,7 @@ def prepared(overrides: Sequence[str]) -> list[str]:
     """Overrides with models and devices under the names that Hydra knows.
 
     `model=FILE.json` is a Hugging Face configuration, `model=FILE.yaml` and `device=FILE.yaml` are files like
-    those in `conf/`; each becomes an entry of its group. Everything else is left to Hydra.
+    those in `conf/`, or a model's of Cerebras Model Zoo; each becomes an entry of its group. Everything else is left to Hydra.
 
     Raises:
         UsageError: for a name that no file or alias has, a file that cannot be read, or one that each job of a sweep would
@@ -44,6 +46,13 @@ def prepared(overrides: Sequence[str]) -> list[str]:
                     f"{found['key']}='x-${{hydra:job.num}}.csv'; got {found['path']!r}"
                 )
     return [_prepared(one) for one in overrides]
+
+
+def with_files(words: Sequence[str]) -> list[str]:
+    """The words of a command line whose first ones name files, as overrides."""
+    named = list(itertools.takewhile(lambda word: "=" not in word and not word.startswith("-"), words))
+    listed = ",".join("'" + name.replace("\\", "\\\\").replace("'", "\\'") + "'" for name in named)
+    return [*([f"files=[{listed}]"] if named else []), *words[len(named) :]]
 
 
 def _prepared(override: str) -> str:
@@ -69,6 +78,8 @@ def _entry(group: str, name: str) -> str:
             facts = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as error:
             raise UsageError(f"{group} must name a readable YAML file; got {name!r}: {_one_line(error)}") from None
+    if group == "model" and (zoo := section_of(facts)):
+        facts = model_facts_from_model_zoo(*zoo) | {"source": f"{path.name}, a configuration of Cerebras Model Zoo"}
     if not isinstance(facts, dict):
         raise UsageError(f"{group} file must hold a mapping of fields; got {type(facts).__name__} in {name!r}")
     # Hydra looks group entries up by name: a name with a slash or a dot would be a path.

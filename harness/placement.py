@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
+import numpy as np
+
+from . import placing
 from .calibrate.situation import Situation
 from .errors import UsageError
-
-Parallel = Literal["auto", "tp", "pp"]
-PARALLEL: tuple[Parallel, ...] = get_args(Parallel)
-
-How = Literal["one chip", "tensor parallel", "pipeline", "static pipeline", "streamed weights"]
-
-_MOST_CHIPS = 100_000
-"""Where the search for a number of chips ends: an LPU holds a quarter of a gigabyte."""
+from .placing import HOW, MOST_CHIPS, How, Parallel, fewest, is_alone, splits
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,7 @@ def place(alone: Situation, activations_gb: float, devices: int | None = None, p
         )
     if parallel == "tp" and alone.device.kind == "wafer" and devices != 1:
         raise UsageError(f"parallel must be pp or auto on {name}, for no tensor parallelism over wafers is published; got 'tp'")
-    if devices is not None and devices > 1 and _is_alone(alone):
+    if devices is not None and devices > 1 and is_alone(alone.device):
         raise UsageError(f"devices must be 1 on {name}, for no link between several of it is known; got {devices}")
     if devices is not None:
         return _forced(alone, activations_gb, devices, parallel, capacity_gb)
@@ -94,6 +89,8 @@ def streamed(alone: Situation, activations_gb: float, chips: int = 1, parallel: 
     A wafer streams every weight and keeps none, only cache and activations (weight streaming as the vendor describes it);
     other machines keep what fits beside those and stream the rest.
     """
+    # The format that is asked for holds all that streams, whatever an engine does with an LM head that stays.
+    alone = replace(alone, engine=replace(alone.engine, narrow_head=True))
     link, capacity_gb = alone.device.external_link_gbs, alone.device.capacity_gb
     usual: list[How] = [way for way in _ways(alone, parallel) if _can(alone, chips, way)]
     run = _on(alone, chips, usual[0] if usual else "pipeline")
@@ -113,19 +110,13 @@ def streamed(alone: Situation, activations_gb: float, chips: int = 1, parallel: 
 
 
 def memory_gb(run: Situation, activations_gb: float) -> float:
-    """Memory of the fullest chip: its weights, whole layers of them in a pipeline, and what `cache_gb` gives."""
-    return run.resident_gb * _layers_share(run) + cache_gb(run, activations_gb)
+    """Memory of the fullest chip, as `placing.memory_gb` has it."""
+    return float(placing.memory_gb(run.columns, np.array([activations_gb]))[0])
 
 
 def cache_gb(run: Situation, activations_gb: float) -> float:
-    """KV cache and activations of the fullest chip: whole heads where tensor parallel, whole layers in a pipeline."""
-    if run.device.kind == "lpu":
-        return (run.kv_gb + activations_gb) / run.chips
-    return run.kv_gb * (_layers_share(run) if run.pipeline else 1 / run.kv_streams) + activations_gb
-
-
-def _layers_share(run: Situation) -> float:
-    return math.ceil(run.model.layers / run.chips) / run.model.layers if run.pipeline else 1 / run.chips
+    """KV cache and activations of the fullest chip, as `placing.cache_gb` has it."""
+    return float(placing.cache_gb(run.columns, np.array([activations_gb]))[0])
 
 
 def _forced(alone: Situation, activations_gb: float, devices: int, parallel: Parallel, capacity_gb: float) -> Placement:
@@ -150,17 +141,11 @@ def _forced(alone: Situation, activations_gb: float, devices: int, parallel: Par
 
 
 def _fewest(alone: Situation, activations_gb: float, parallel: Parallel, capacity_gb: float) -> Placement | None:
-    least = max(1, math.floor(alone.resident_gb / capacity_gb))
-    for way in _ways(alone, parallel):
-        for chips in range(least, _most(alone, way) + 1):
-            if _can(alone, chips, way) and (found := _resident(alone, activations_gb, chips, way, capacity_gb)):
-                return found
-    return None
-
-
-def _is_alone(run: Situation) -> bool:
-    """Whether nothing is known to join several of the machine."""
-    return run.device.kind in ("cpu", "soc") and run.device.link_gbs is None
+    found = fewest(alone.columns, np.array([activations_gb]), parallel)
+    if not found.fits[0]:
+        return None
+    how = HOW[found.how[0]]
+    return Placement(_on(alone, int(found.runs.chips[0]), how), how, float(found.needed_gb[0]), capacity_gb)
 
 
 def _resident(alone: Situation, activations_gb: float, chips: int, way: How, capacity_gb: float) -> Placement | None:
@@ -179,16 +164,15 @@ def _ways(alone: Situation, parallel: Parallel) -> tuple[How, ...]:
 
 
 def _most(alone: Situation, way: How) -> int:
-    if _is_alone(alone):
+    if is_alone(alone.device):
         return 1
-    return {"tensor parallel": alone.model.heads, "pipeline": alone.model.layers}.get(way, _MOST_CHIPS)
+    return {"tensor parallel": alone.model.heads, "pipeline": alone.model.layers}.get(way, MOST_CHIPS)
 
 
 def _can(alone: Situation, chips: int, way: How) -> bool:
     """Whether whole heads, or whole layers, can go to so many chips."""
-    heads, kv_heads = alone.model.heads, alone.model.kv_heads
     if way == "tensor parallel":
-        return heads % chips == 0 and (kv_heads % chips == 0 or chips % kv_heads == 0)
+        return splits(alone.model, chips)
     return chips <= _most(alone, way)
 
 

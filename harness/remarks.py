@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .calibrate.decode import evidence
+from .calibrate.decode import Evidence, calibration, evidence, speeds
+from .calibrate.runs import Runs
 from .calibrate.situation import Situation
 from .envelope import Envelope
 from .placement import Placement, streamed
+from .report.words import figure
 
 if TYPE_CHECKING:
     from .answer import Ask
 
 
-def remarks(ask: Ask, alone: Situation, placement: Placement, lack_gb: float) -> tuple[str, ...]:
+def remarks(ask: Ask, alone: Situation, placement: Placement, lack_gb: float, known: Evidence) -> tuple[str, ...]:
     """Sentences: evidence, what streams, what lies beyond the evidence or the model, and the sources of the machine's figures.
 
     Args:
@@ -22,9 +25,10 @@ def remarks(ask: Ask, alone: Situation, placement: Placement, lack_gb: float) ->
         alone: it as a run on one chip.
         placement: of it.
         lack_gb: memory that the prompt's cache would need beyond what the fullest chip has.
+        known: the evidence, imported speeds included.
     """
     run, device = placement.run, ask.device
-    notes = [_evidence_note(run)]
+    notes = [_evidence_note(run, known), *_measured(run, known)]
     if placement.streamed_bytes:
         notes.append(
             f"does not fit {run.chips} x {placement.capacity_gb:g} GB: {placement.streamed_bytes / 1e9:,.1f} GB of weights "
@@ -35,7 +39,7 @@ def remarks(ask: Ask, alone: Situation, placement: Placement, lack_gb: float) ->
             f"on one, weights would stream in for every token over {other.link_gbs:g} GB/s: "
             f"{1e6 / other.link_floor_us:.3g} tok/s at most"
         )
-    most = max((one.chips for one in evidence().runs if one.device.kind == device.kind), default=0)
+    most = max((one.chips for one in known.runs if one.device.kind == device.kind), default=0)
     if run.chips > max(most, 1):
         notes.append(f"{run.chips} devices are more than the {most} of any published run on a machine of this kind")
     for name, tokens in (("context", ask.context), ("prompt", ask.prompt)):
@@ -62,11 +66,26 @@ def remarks(ask: Ask, alone: Situation, placement: Placement, lack_gb: float) ->
     return tuple(notes)
 
 
-def _evidence_note(run: Situation) -> str:
-    runs = evidence().runs
+def _measured(run: Situation, known: Evidence) -> Iterator[str]:
+    """Imported speeds of the model on so many of the machine, each with what the published ones alone foretell of it."""
+    own = len(evidence().rows)
+    for row, one in zip(known.rows[own:], known.runs[own:], strict=True):
+        if (one.device.name, one.model, one.chips) == (run.device.name, run.model, run.chips):
+            alone = speeds(calibration(), Runs.of([one]))
+            low, point, high = (figure(float(end[0])) for end in (alone.low, alone.point, alone.high))
+            yield (
+                f"measured ({row.id}): {figure(row.tok_s)} tok/s with {one.engine.name}, {one.weight_bits:.3g} bits a weight, "
+                f"{row.context or 'no context stated'}; for that, published speeds alone give {point} ({low} to {high})"
+            )
+
+
+def _evidence_note(run: Situation, known: Evidence) -> str:
+    runs = known.runs
+    imported = len(runs) - len(evidence().runs)
     same = [one for one in runs if one.device.name == run.device.name]
     by = sum(one.engine.name == run.engine.name for one in same)
-    return f"evidence: {len(runs)} published speeds, {len(same)} of them on {run.device.name}, {by} with this engine"
+    speeds_there = f"{len(runs) - imported} published speeds" + (f" and {imported} imported" if imported else "")
+    return f"evidence: {speeds_there}, {len(same)} of them on {run.device.name}, {by} with this engine"
 
 
 def has_peak(device: Envelope) -> bool:

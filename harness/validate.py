@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from omegaconf import DictConfig
 from .. import conf
 from .calibrate.decode import EVIDENCE
 from .calibrate.kernels import rows as kernel_rows
-from .calibrate.published import read
+from .calibrate.published import Published, read
 from .errors import UsageError
 from .host import fingerprint
+from .importing import shelf
 from .kernel_validation import validate as validate_kernels
 from .plan import chosen
 from .recall import own
@@ -26,8 +28,7 @@ from .steps import verdicts
 from .store import Store
 from .validation import Score, validate
 
-_OWN = "own"
-_UNSEEN = "unseen"
+_OWN, _IMPORTED, _UNSEEN = "own", "imported", "unseen"
 
 
 def run(config: DictConfig) -> int:
@@ -49,7 +50,10 @@ def run(config: DictConfig) -> int:
 
 
 def _published(config: DictConfig, written: Path | None) -> int:
-    if config.published:
+    rows: Sequence[Published]
+    if config.published == _IMPORTED:
+        rows, bad = shelf.rows(Path(config.results)), []
+    elif config.published not in (None, _OWN):
         rows, bad = read(Path(config.published).expanduser())
     else:
         with (files(conf) / EVIDENCE).open(encoding="utf-8") as file:

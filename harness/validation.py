@@ -10,7 +10,9 @@ import numpy as np
 
 from .calibrate.cross_validation import folds, held_out
 from .calibrate.decode import Speeds, calibration, evidence, speeds, with_intervals
+from .calibrate.interval import CARRIED
 from .calibrate.published import Published, Refused, situation
+from .calibrate.runs import Runs
 from .calibrate.situation import Situation
 from .errors import UsageError
 
@@ -120,11 +122,11 @@ def validate(rows: Sequence[Published], bad: Sequence[Refused], seed: int = 0) -
     places = {_key(row): place for place, row in enumerate(known.rows)}
     new = [(row, run) for row, run in asked if _key(row) not in places]
     old = [(row, run) for row, run in asked if _key(row) in places]
-    verdicts += _verdicts(new, speeds(fitted, [run for _, run in new]), "")
+    verdicts += _verdicts(new, speeds(fitted, Runs.of([run for _, run in new])), "")
     if old:
         unseen = cross_validated(seed)
         chosen = np.array([places[_key(row)] for row, _ in old])
-        picked = Speeds(unseen.low[chosen], unseen.point[chosen], unseen.high[chosen], tuple(unseen.carried[i] for i in chosen))
+        picked = Speeds(unseen.low[chosen], unseen.point[chosen], unseen.high[chosen], unseen.carried[chosen])
         verdicts += _verdicts(old, picked, CROSS_VALIDATED)
     return sorted(verdicts, key=lambda one: one.line)
 
@@ -133,8 +135,8 @@ def validate(rows: Sequence[Published], bad: Sequence[Refused], seed: int = 0) -
 def cross_validated(seed: int = 0) -> Speeds:
     """Each row of the evidence as a fit without its fold predicts it."""
     known = evidence()
-    unseen = held_out(known.runs, known.time_us, folds([row.group for row in known.rows], seed))
-    return with_intervals(calibration().doubt, known.runs, unseen.time_us, unseen.log_variance, unseen.carried)
+    unseen = held_out(known.columns, known.time_us, folds([row.group for row in known.rows], seed))
+    return with_intervals(calibration().doubt, known.columns, unseen.time_us, unseen.log_variance, unseen.carried)
 
 
 def _key(row: Published) -> tuple[object, ...]:
@@ -161,7 +163,7 @@ def _verdicts(asked: Sequence[tuple[Published, Situation]], found: Speeds, basis
             float(found.point[i]),
             float(found.low[i]),
             float(found.high[i]),
-            basis or found.carried[i],
+            basis or CARRIED[found.carried[i]],
             "; ".join(_remarks(run)),
             row,
         )

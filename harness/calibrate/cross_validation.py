@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from .interval import Carried, Seen, huber
-from .situation import Situation
+from .interval import Seen, huber
+from .runs import Runs
 from .step_model import Design, design, fit, predict
 
 FOLDS = 5
@@ -22,12 +22,12 @@ class HeldOut:
     Attributes:
         time_us: predicted.
         log_variance: from the parameters' doubt.
-        carried: how far the fit had to be.
+        carried: how far the fit had to be, a place in `CARRIED`.
     """
 
     time_us: Float[np.ndarray, "rows"]
     log_variance: Float[np.ndarray, "rows"]
-    carried: tuple[Carried, ...]
+    carried: Int[np.ndarray, "rows"]
 
 
 def folds(groups: Sequence[Hashable], seed: int = 0, count: int = FOLDS) -> Int[np.ndarray, "rows"]:
@@ -45,7 +45,7 @@ def one_by_one(levels: Sequence[Hashable]) -> Int[np.ndarray, "rows"]:
 
 
 def held_out(
-    runs: Sequence[Situation],
+    runs: Runs,
     time_us: Float[np.ndarray, "rows"],
     fold: Int[np.ndarray, "rows"],
     whole: Design | None = None,
@@ -60,13 +60,11 @@ def held_out(
     """
     whole = whole or design(runs)
     noise = huber(runs)
-    predicted, variance = np.zeros(len(runs)), np.zeros(len(runs))
-    carried: list[Carried] = ["fitted"] * len(runs)
+    predicted, variance, carried = np.zeros(len(runs)), np.zeros(len(runs)), np.zeros(len(runs), dtype=np.int64)
     for one in np.unique(fold):
         inside, outside = np.flatnonzero(fold == one), np.flatnonzero(fold != one)
-        times = predict(whole.rows(inside), fit(whole.rows(outside), time_us[outside], noise[outside]))
+        hidden = runs.rows(inside)
+        times = predict(design(hidden), fit(whole.rows(outside), time_us[outside], noise[outside]))
         predicted[inside], variance[inside] = times.time_us, times.log_variance
-        seen = Seen.of([runs[int(row)] for row in outside])
-        for row in map(int, inside):
-            carried[row] = seen.carried(runs[row])
-    return HeldOut(predicted, variance, tuple(carried))
+        carried[inside] = Seen.of(runs.rows(outside)).carried(hidden)
+    return HeldOut(predicted, variance, carried)

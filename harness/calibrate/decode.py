@@ -12,14 +12,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ... import conf
 from .. import calibrate
@@ -29,6 +29,7 @@ from .cross_validation import folds, held_out, one_by_one
 from .effects import UNITS, Effect
 from .interval import CARRIED, Z_80, Carried, Doubt, Seen, bounds, huber, scatter_of, undisclosed
 from .published import Published, read, situation
+from .runs import Runs
 from .situation import Situation
 from .step_model import Fit, at, design, fit, predict
 
@@ -54,6 +55,11 @@ class Evidence:
     runs: tuple[Situation, ...]
     time_us: Float[np.ndarray, "rows"]
 
+    @cached_property
+    def columns(self) -> Runs:
+        """The situations as columns."""
+        return Runs.of(self.runs)
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -74,12 +80,12 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Speeds:
-    """Predicted tokens per second: 80 % interval, point, and how far the fit was carried."""
+    """Predicted tokens per second: 80 % interval, point, and how far the fit was carried, as a place in `CARRIED`."""
 
     low: Float[np.ndarray, "runs"]
     point: Float[np.ndarray, "runs"]
     high: Float[np.ndarray, "runs"]
-    carried: tuple[Carried, ...]
+    carried: Int[np.ndarray, "runs"]
 
 
 @cache
@@ -114,13 +120,26 @@ def calibration() -> Calibration:
     given = parameters()
     doubt = Doubt(given["doubt"]["benchmark"], given["doubt"]["undisclosed"], given["doubt"]["widening"])
     known = evidence()
-    whole = design(known.runs)
+    whole = design(known.columns).all()
     values = {Effect(one["term"], one["family"], one["level"]): one["value"] for one in given["parameters"]}
     if set(values) != set(whole.effects):
         raise UsageError("harness/calibrate/decode.yaml must be generated anew: it does not fit the evidence")
     mean = np.array([values[effect] for effect in whole.effects])
-    fitted = at(whole, mean, known.time_us, huber(known.runs))
-    return Calibration(fitted, doubt, Seen.of(known.runs), given["doubt"]["held"])
+    fitted = at(whole, mean, known.time_us, huber(known.columns))
+    return Calibration(fitted, doubt, Seen.of(known.columns), given["doubt"]["held"])
+
+
+@cache
+def informed(more: tuple[Published, ...]) -> tuple[Evidence, Calibration]:
+    """The project's evidence with more rows, and the fit to all of it; how far that is to be doubted is not learned anew."""
+    known, given = evidence(), calibration()
+    if not more:
+        return known, given
+    added = evidence_of(more)
+    time_us = np.concatenate([known.time_us, added.time_us])
+    both = Evidence(known.rows + added.rows, known.runs + added.runs, time_us)
+    fitted = fit(design(both.columns).all(), time_us, huber(both.columns))
+    return both, Calibration(fitted, given.doubt, Seen.of(both.columns), given.held)
 
 
 def calibrated(known: Evidence) -> Calibration:
@@ -128,9 +147,9 @@ def calibrated(known: Evidence) -> Calibration:
 
     The scatter is that of groups held out, over several shuffles; the widening that of machines and engines held out.
     """
-    runs, time_us = known.runs, known.time_us
+    runs, time_us = known.columns, known.time_us
     whole, hidden = design(runs), undisclosed(runs)
-    fitted = fit(whole, time_us, huber(runs))
+    fitted = fit(whole.all(), time_us, huber(runs))
     groups = [row.group for row in known.rows]
     tried = [held_out(runs, time_us, folds(groups, seed), whole) for seed in range(_SHUFFLES)]
     scatter = []
@@ -138,8 +157,8 @@ def calibrated(known: Evidence) -> Calibration:
         residual = np.concatenate([np.log(one.time_us / time_us)[kind] for one in tried])
         scatter.append(scatter_of(residual, np.concatenate([one.log_variance[kind] for one in tried])))
     plain = Doubt(scatter[0], scatter[1], dict.fromkeys(CARRIED, 1.0))
-    machine = _widening(known, [run.device.name for run in runs], plain)
-    engine = _widening(known, [run.engine.name for run in runs], plain)
+    machine = _widening(known, [run.device.name for run in known.runs], plain)
+    engine = _widening(known, [run.engine.name for run in known.runs], plain)
     widening: dict[Carried, float] = {
         "fitted": 1.0,
         "new engine": engine,
@@ -155,31 +174,31 @@ def calibrated(known: Evidence) -> Calibration:
 
 def _widening(known: Evidence, levels: Sequence[str], doubt: Doubt) -> float:
     """The factor that makes intervals hold four fifths of the rows whose level the fit has not seen."""
-    left = held_out(known.runs, known.time_us, one_by_one(levels))
+    left = held_out(known.columns, known.time_us, one_by_one(levels))
     residual = np.abs(np.log(left.time_us / known.time_us))
-    return float(np.percentile(residual / doubt.log_sd(known.runs, left.carried, left.log_variance), 80) / Z_80)
+    return float(np.percentile(residual / doubt.log_sd(known.columns, left.carried, left.log_variance), 80) / Z_80)
 
 
-def speeds(given: Calibration, runs: Sequence[Situation]) -> Speeds:
+def speeds(given: Calibration, runs: Runs) -> Speeds:
     """Tokens per second of any situations."""
-    if not runs:
+    if not len(runs):
         nothing = np.zeros(0)
-        return Speeds(nothing, nothing, nothing, ())
-    times = predict(design(runs, given.fit.effects), given.fit)
-    return with_intervals(given.doubt, runs, times.time_us, times.log_variance, [given.seen.carried(run) for run in runs])
+        return Speeds(nothing, nothing, nothing, nothing.astype(np.int64))
+    times = predict(design(runs), given.fit)
+    return with_intervals(given.doubt, runs, times.time_us, times.log_variance, given.seen.carried(runs))
 
 
 def with_intervals(
     doubt: Doubt,
-    runs: Sequence[Situation],
+    runs: Runs,
     time_us: Float[np.ndarray, "runs"],
     log_variance: Float[np.ndarray, "runs"],
-    carried: Sequence[Carried],
+    carried: Int[np.ndarray, "runs"],
 ) -> Speeds:
     """Predicted times as speeds, with their intervals."""
-    floor_us = np.array([run.floor_us + run.prefill_floor_us for run in runs])
+    floor_us = runs.floor_us + runs.prefill_floor_us
     low_us, high_us = bounds(time_us, doubt.log_sd(runs, carried, log_variance), floor_us)
-    return Speeds(1e6 / high_us, 1e6 / time_us, 1e6 / low_us, tuple(carried))
+    return Speeds(1e6 / high_us, 1e6 / time_us, 1e6 / low_us, carried)
 
 
 def as_yaml(given: Calibration) -> str:

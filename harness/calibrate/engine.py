@@ -17,6 +17,8 @@ from ..errors import UsageError
 UNSTATED = "unstated"
 VENDOR_ONLY = ("wafer", "lpu", "rdu")
 """Kinds of machines that only software written for them runs on."""
+VENDORS_SERVICE = ("lpu", "rdu")
+"""Those of them whose published speeds are all of the vendor's own software."""
 
 
 @dataclass(frozen=True)

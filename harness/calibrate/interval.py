@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
-from .situation import Situation
+from .runs import Runs
 
 Carried = Literal["fitted", "new engine", "new machine", "new machine and engine"]
 CARRIED: tuple[Carried, ...] = ("fitted", "new engine", "new machine", "new machine and engine")
@@ -36,11 +36,15 @@ class Doubt:
     widening: Mapping[Carried, float]
 
     def log_sd(
-        self, runs: Sequence[Situation], carried: Sequence[Carried], log_variance: Float[np.ndarray, "runs"]
+        self, runs: Runs, carried: Int[np.ndarray, "runs"], log_variance: Float[np.ndarray, "runs"]
     ) -> Float[np.ndarray, "runs"]:
         """Standard deviation of the predicted log time of each run."""
-        scatter = np.where(undisclosed(runs), self.undisclosed, self.benchmark)
-        return np.array([self.widening[how] for how in carried]) * np.sqrt(log_variance + scatter**2)
+        widening = np.array([self.widening[how] for how in CARRIED])[carried]
+        return widening * np.sqrt(log_variance + self.scatter(runs) ** 2)
+
+    def scatter(self, runs: Runs) -> Float[np.ndarray, "runs"]:
+        """What the model does not explain, of each run."""
+        return np.where(undisclosed(runs), self.undisclosed, self.benchmark)
 
 
 @dataclass(frozen=True)
@@ -51,29 +55,31 @@ class Seen:
     engines: frozenset[str]
 
     @classmethod
-    def of(cls, runs: Sequence[Situation]) -> Seen:
+    def of(cls, runs: Runs) -> Seen:
         """What the runs have."""
-        return cls(frozenset(run.device.name for run in runs), frozenset(run.engine.name for run in runs))
+        return cls(
+            frozenset(runs.devices[i].name for i in np.unique(runs.device)),
+            frozenset(runs.engines[i].name for i in np.unique(runs.engine)),
+        )
 
-    def carried(self, run: Situation) -> Carried:
-        """How far a fit on the evidence must be carried to the run."""
-        machine, engine = run.device.name in self.machines, run.engine.name in self.engines
-        if machine:
-            return "fitted" if engine else "new engine"
-        return "new machine" if engine else "new machine and engine"
+    def carried(self, runs: Runs) -> Int[np.ndarray, "runs"]:
+        """How far a fit on the evidence must be carried to each run: a place in `CARRIED`."""
+        new_engine = runs.by_engine(lambda engine: engine.name not in self.engines)
+        new_machine = runs.by_device(lambda device: device.name not in self.machines)
+        return new_engine.astype(np.int64) + 2 * new_machine
 
 
-def undisclosed(runs: Sequence[Situation]) -> np.ndarray:
+def undisclosed(runs: Runs) -> Bool[np.ndarray, "runs"]:
     """Whether batch, bits, chips or the model's shape are not published, of each run."""
-    return np.array([run.engine.service or run.is_guessed or run.size != 1.0 for run in runs], dtype=bool)
+    return runs.by_engine(lambda engine: engine.service) | runs.is_guessed | (runs.size != 1.0)
 
 
-def huber(runs: Sequence[Situation]) -> Float[np.ndarray, "runs"]:
+def huber(runs: Runs) -> Float[np.ndarray, "runs"]:
     """Log residual beyond which a row counts less in the fit.
 
     Repeated rows of one configuration agree to a few per cent among benchmarks, to a quarter among providers' speeds.
     """
-    return np.array([_SERVICE_HUBER if run.engine.service else _BENCHMARK_HUBER for run in runs])
+    return np.where(runs.by_engine(lambda engine: engine.service), _SERVICE_HUBER, _BENCHMARK_HUBER)
 
 
 def scatter_of(residual: Float[np.ndarray, "rows"], log_variance: Float[np.ndarray, "rows"]) -> float:

@@ -17,11 +17,12 @@ from ..envelope import Envelope
 from ..errors import UsageError
 from ..models import model_named
 from .engine import engine_named
-from .situation import MXFP4_BITS, Situation
+from .runs import MXFP4_BITS
+from .situation import Situation
 from .traffic import active_parameters, stand_in, traffic
 
 REQUIRED = ("hardware", "model", "tok_s")
-_COLUMNS = (
+_OPTIONAL = (
     "id",
     "params_b",
     "active_params_b",
@@ -35,6 +36,8 @@ _COLUMNS = (
     "metric_note",
     "source_date",
 )
+COLUMNS = (*REQUIRED, *_OPTIONAL)
+"""Of a file of published speeds."""
 _DEFAULT_TOKENS = (256.0, 512.0)
 _UNSTATED_BITS = 8.0
 _KV_BITS = 16.0
@@ -121,12 +124,12 @@ def _rows(lines: IO[str]) -> tuple[list[Published], list[Refused]]:
     bad: list[Refused] = []
     for given in reader:
         line = reader.line_num
-        texts = {name: (given.get(name) or "").strip() for name in (*REQUIRED, *_COLUMNS)}
+        texts = {name: (given.get(name) or "").strip() for name in COLUMNS}
         name = texts["id"] or f"line {line}"
         try:
             if None in given:
                 raise UsageError("there are more fields than columns")
-            found.append(_row(line, name, texts))
+            found.append(row_of(line, name, texts))
         except UsageError as error:
             bad.append(Refused(line, name, texts["hardware"], f"line {line}: {error}"))
     return found, bad
@@ -223,14 +226,20 @@ def _model(row: Published) -> tuple[Model, float]:
         return found, active / active_parameters(found)
 
 
-def _row(line: int, name: str, texts: Mapping[str, str]) -> Published:
+def row_of(line: int, name: str, texts: Mapping[str, str]) -> Published:
+    """A row of some columns' texts, those that are not given being empty.
+
+    Raises:
+        UsageError: if a column that every row needs is empty, or the speed is no number above 0.
+    """
     for field in REQUIRED:
-        if not texts[field]:
+        if not texts.get(field):
             raise UsageError(f"{field} must be given")
     speed = _number("tok_s", texts["tok_s"])
     if speed <= 0:
         raise UsageError(f"tok_s must be above 0; got {texts['tok_s']!r}")
-    return Published(line, **{**texts, "id": name, "tok_s": speed})  # type: ignore[arg-type]
+    words = {column: texts.get(column, "") for column in COLUMNS}
+    return Published(line, **{**words, "id": name, "tok_s": speed})  # type: ignore[arg-type]
 
 
 def _bits(field: str, text: str) -> float:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from functools import cached_property
 
 from ...kernels.model import Model
 from ..envelope import Envelope
 from .engine import Engine
-from .traffic import Traffic, kv_elements, traffic
-
-MXFP4_BITS = 4.25
-NVFP4_BITS = 4.5
-Q8_0_BITS = 8.5
-PLAIN_BITS = 16.0
+from .runs import Runs
+from .traffic import Traffic, traffic
 
 
 @dataclass(frozen=True)
@@ -49,80 +45,47 @@ class Situation:
     is_guessed: bool = False
     experts_only: bool | None = None
 
+    @cached_property
+    def columns(self) -> Runs:
+        """The same as columns of length 1, which is where everything about it is worked out."""
+        return Runs.of([self])
+
     @property
     def traffic(self) -> Traffic:
         return traffic(self.model)
 
     @property
     def body_bits(self) -> float:
-        """Bits of what is neither expert nor LM head.
-
-        Checkpoints in the 4-bit floating-point formats narrow a mixture's experts only (gpt-oss, DeepSeek-R1 in NVFP4).
-        """
-        is_told = self.weight_bits in (MXFP4_BITS, NVFP4_BITS)
-        if self.model.mixture is None or not (is_told if self.experts_only is None else self.experts_only):
-            return self.weight_bits
-        if self.engine.gguf:
-            return Q8_0_BITS if self.weight_bits == MXFP4_BITS else self.weight_bits
-        return PLAIN_BITS
+        return float(self.columns.body_bits[0])
 
     @property
     def head_bits(self) -> float:
-        """Bits of the LM head, which most engines leave at 16."""
-        return self.body_bits if self.engine.narrow_head else max(self.body_bits, PLAIN_BITS)
-
-    @property
-    def expert_bytes(self) -> float:
-        return self.size * self.traffic.experts * self.weight_bits / 8
+        return float(self.columns.head_bits[0])
 
     @property
     def weight_bytes(self) -> float:
-        """Weights that a token reads."""
-        read = self.traffic
-        return self.size * (read.experts * self.weight_bits + read.body * self.body_bits + read.head * self.head_bits) / 8
+        return float(self.columns.weight_bytes[0])
 
     @property
     def resident_gb(self) -> float:
-        """Memory that the weights take."""
-        read = self.traffic
-        return self.size * (read.resident_experts * self.weight_bits + read.resident_body * self.body_bits) / 8e9
-
-    @property
-    def kv_bytes(self) -> float:
-        """KV cache that a token reads, on average over the generated ones."""
-        return kv_elements(self.model, round(self.prompt + self.generated / 2)) * self.kv_bits / 8
+        return float(self.columns.resident_gb[0])
 
     @property
     def kv_gb(self) -> float:
-        """Memory that the KV cache takes when the last token is generated."""
-        return kv_elements(self.model, round(self.prompt + self.generated)) * self.kv_bits / 8e9
+        return float(self.columns.kv_gb[0])
 
     @property
     def streams(self) -> int:
-        """Chips that read their share of the weights at the same time."""
-        return 1 if self.pipeline else self.chips
+        return int(self.columns.streams[0])
 
     @property
     def kv_streams(self) -> int:
-        """Chips that split the KV cache: heads are whole, and the latent cache of MLA has one."""
-        heads = 1 if self.model.latent is not None else self.model.kv_heads
-        return min(self.streams, heads)
+        return int(self.columns.kv_streams[0])
 
     @property
     def floor_us(self) -> float:
-        """Time per token that nothing beats: weights and KV cache over the peak bandwidth of all chips."""
-        return (self.weight_bytes + self.kv_bytes) / (self.streams * self.device.main.bandwidth_gbs.value) / 1e3
+        return float(self.columns.floor_us[0])
 
     @property
     def prefill_floor_us(self) -> float:
-        """Arithmetic of the prompt at the chips' dense peak, per generated token.
-
-        2 FLOPs per body weight and token, and 2 n^2 d per layer for causal attention (scores and values, half masked).
-        """
-        if not self.counts_prefill:
-            return 0.0
-        weights = self.size * (self.traffic.body + self.traffic.experts)
-        attention = self.prompt**2 * self.model.d_model * self.model.layers
-        flops = 2 * (weights * self.prompt + attention)
-        peak = self.chips * self.device.peak_flops("f16")
-        return flops / peak * 1e6 / self.generated if math.isfinite(peak) else 0.0
+        return float(self.columns.prefill_floor_us[0])

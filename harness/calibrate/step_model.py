@@ -7,15 +7,17 @@ not drag the others along.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from .effects import Effect, prior_of
-from .machines import fixed_us, terms_of
-from .situation import Situation
+from .machines import anatomy, effects_of
+from .machines.term import TERMS, Effects
+from .runs import Runs
 
 _MAX_STEPS = 80
 _TOLERANCE = 1e-6
@@ -23,24 +25,65 @@ _DAMPING_LIMIT = 1e9
 
 
 @dataclass(frozen=True)
+class Pattern:
+    """The effects that act under one condition, and how.
+
+    Attributes:
+        effects: in order of appearance.
+        coefficients: of each effect in each term.
+    """
+
+    effects: tuple[Effect, ...]
+    coefficients: Float[np.ndarray, "terms effects"]
+
+
+@dataclass(frozen=True)
 class Design:
     """Runs as arrays.
 
     Attributes:
-        effects: the parameters, in the order of the last axis.
         fixed_us: per run.
-        amount_us: per run and term, 0 where a run has fewer terms.
-        coefficients: of each effect in each term.
+        amount_us: per term and run, 0 where a run has no such term.
+        pattern: which of the patterns, of each run.
+        patterns: those that occur.
     """
+
+    fixed_us: Float[np.ndarray, "runs"]
+    amount_us: Float[np.ndarray, "terms runs"]
+    pattern: Int[np.ndarray, "runs"]
+    patterns: tuple[Pattern, ...]
+
+    @cached_property
+    def effects(self) -> tuple[Effect, ...]:
+        """Every effect, once."""
+        return tuple(dict.fromkeys(effect for pattern in self.patterns for effect in pattern.effects))
+
+    @cached_property
+    def coefficients(self) -> Float[np.ndarray, "runs terms effects"]:
+        """Of each effect in each term of each run: for a fit to some hundred runs, not for a grid."""
+        places = {effect: place for place, effect in enumerate(self.effects)}
+        dense = np.zeros((len(self.patterns), len(TERMS), len(places)))
+        for p, one in enumerate(self.patterns):
+            dense[p][:, [places[effect] for effect in one.effects]] = one.coefficients
+        return dense[self.pattern]
+
+    def rows(self, chosen: Int[np.ndarray, "chosen"]) -> Rows:
+        """Some of the runs, for a fit."""
+        return Rows(self.effects, self.fixed_us[chosen], self.amount_us[:, chosen].T, self.coefficients[chosen])
+
+    def all(self) -> Rows:
+        """All of them."""
+        return self.rows(np.arange(len(self.fixed_us)))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Runs as a fit wants them: every effect of all of them in one array."""
 
     effects: tuple[Effect, ...]
     fixed_us: Float[np.ndarray, "runs"]
     amount_us: Float[np.ndarray, "runs terms"]
     coefficients: Float[np.ndarray, "runs terms effects"]
-
-    def rows(self, chosen: Int[np.ndarray, "chosen"]) -> Design:
-        """The design of some of the runs."""
-        return Design(self.effects, self.fixed_us[chosen], self.amount_us[chosen], self.coefficients[chosen])
 
 
 @dataclass(frozen=True)
@@ -57,6 +100,22 @@ class Fit:
     mean: Float[np.ndarray, "effects"]
     covariance: Float[np.ndarray, "effects effects"]
 
+    @cached_property
+    def places(self) -> Mapping[Effect, int]:
+        """Where each parameter stands."""
+        return {effect: place for place, effect in enumerate(self.effects)}
+
+    def belief(self, effects: Sequence[Effect]) -> tuple[Float[np.ndarray, "some"], Float[np.ndarray, "some some"]]:
+        """Mean and covariance of some parameters; of one that the fit has not, its prior."""
+        known = np.array([effect in self.places for effect in effects], dtype=bool)
+        place = np.array([self.places.get(effect, 0) for effect in effects], dtype=np.int64)
+        unseen = prior([effect for effect, is_known in zip(effects, known, strict=True) if not is_known])
+        mean = self.mean[place]
+        covariance = self.covariance[np.ix_(place, place)] * (known[:, None] & known)
+        mean[~known] = unseen.mean
+        covariance[np.ix_(~known, ~known)] = unseen.covariance
+        return mean, covariance
+
 
 @dataclass(frozen=True)
 class Times:
@@ -66,32 +125,25 @@ class Times:
         time_us: most probable.
         parts_us: by term, without the fixed part.
         log_variance: of the logarithm, from the parameters' doubt alone.
-        doubt: what each parameter adds to that, its covariances with the others shared half and half.
     """
 
     time_us: Float[np.ndarray, "runs"]
-    parts_us: Float[np.ndarray, "runs terms"]
+    parts_us: Float[np.ndarray, "terms runs"]
     log_variance: Float[np.ndarray, "runs"]
-    doubt: Float[np.ndarray, "runs effects"]
 
 
-def design(runs: Sequence[Situation], known: Sequence[Effect] = ()) -> Design:
-    """The runs' design, with `known` effects first and any new ones behind them."""
-    anatomies = [terms_of(run) for run in runs]
-    places = {effect: place for place, effect in enumerate(known)}
-    for terms in anatomies:
-        for term in terms:
-            for effect in term.effects:
-                places.setdefault(effect, len(places))
-    width = max((len(terms) for terms in anatomies), default=0)
-    amount = np.zeros((len(runs), width))
-    coefficients = np.zeros((len(runs), width, len(places)))
-    for i, terms in enumerate(anatomies):
-        for k, term in enumerate(terms):
-            amount[i, k] = term.amount_us
-            for effect, coefficient in term.effects.items():
-                coefficients[i, k, places[effect]] = coefficient
-    return Design(tuple(places), np.array([fixed_us(run) for run in runs]), amount, coefficients)
+def design(runs: Runs) -> Design:
+    """The runs' design."""
+    found = anatomy(runs)
+    return Design(found.fixed_us, found.amount_us, found.condition, tuple(_pattern(effects_of(at)) for at in found.conditions))
+
+
+def _pattern(terms: Mapping[str, Effects]) -> Pattern:
+    effects = tuple(dict.fromkeys(effect for one in terms.values() for effect in one))
+    coefficients = np.zeros((len(TERMS), len(effects)))
+    for term, one in terms.items():
+        coefficients[TERMS.index(term)] = [one.get(effect, 0.0) for effect in effects]
+    return Pattern(effects, coefficients)
 
 
 def prior(effects: Sequence[Effect]) -> Fit:
@@ -100,7 +152,7 @@ def prior(effects: Sequence[Effect]) -> Fit:
     return Fit(tuple(effects), np.array([p.mean for p in priors]), np.diag([p.sd**2 for p in priors]))
 
 
-def fit(given: Design, time_us: Float[np.ndarray, "runs"], noise: Float[np.ndarray, "runs"]) -> Fit:
+def fit(given: Rows, time_us: Float[np.ndarray, "runs"], noise: Float[np.ndarray, "runs"]) -> Fit:
     """The most probable parameters, by damped Gauss-Newton steps, and their covariance.
 
     Args:
@@ -141,7 +193,7 @@ def fit(given: Design, time_us: Float[np.ndarray, "runs"], noise: Float[np.ndarr
     return Fit(given.effects, mean, _covariance(given, parts, scaled, noise, precision))
 
 
-def at(given: Design, mean: Float[np.ndarray, "effects"], time_us: np.ndarray, noise: np.ndarray) -> Fit:
+def at(given: Rows, mean: Float[np.ndarray, "effects"], time_us: np.ndarray, noise: np.ndarray) -> Fit:
     """A fit whose most probable parameters are known already: only its covariance is computed."""
     parts = _parts(given, mean)
     scaled = (np.log(given.fixed_us + parts.sum(1)) - np.log(time_us)) / noise
@@ -150,33 +202,53 @@ def at(given: Design, mean: Float[np.ndarray, "effects"], time_us: np.ndarray, n
 
 
 def predict(given: Design, fitted: Fit) -> Times:
-    """Times of runs whose design starts with the fit's effects; what it has beyond them keeps its prior."""
-    known, total = len(fitted.effects), len(given.effects)
-    if given.effects[:known] != fitted.effects:
-        raise ValueError("the design must start with the effects of the fit")
-    unseen = prior(given.effects[known:])
-    mean = np.concatenate([fitted.mean, unseen.mean])
-    covariance = np.zeros((total, total))
-    covariance[:known, :known] = fitted.covariance
-    covariance[known:, known:] = unseen.covariance.reshape(total - known, total - known)
-    parts = _parts(given, mean)
-    slopes = _slopes(given, parts)
-    doubt = (slopes @ covariance) * slopes
-    return Times(given.fixed_us + parts.sum(1), parts, doubt.sum(1), doubt)
+    """Times of any runs; an effect that the fit has not keeps its prior.
+
+    Term by term and pattern by pattern, so that what is said of a run does not hang on the runs beside it.
+    """
+    shape = len(given.patterns), len(TERMS)
+    scale, spread = np.zeros(shape), np.zeros((*shape, len(TERMS)))
+    for p, one in enumerate(given.patterns):
+        mean, covariance = fitted.belief(one.effects)
+        scale[p] = _scale(one.coefficients @ mean)
+        spread[p] = one.coefficients @ covariance @ one.coefficients.T
+    terms = [k for k in range(len(TERMS)) if given.amount_us[k].any()]
+    parts = np.zeros_like(given.amount_us)
+    time_us = given.fixed_us.copy()
+    for k in terms:
+        parts[k] = given.amount_us[k] * scale[given.pattern, k]
+        time_us += parts[k]
+    log_variance = np.zeros_like(time_us)
+    for k in terms:
+        for other in terms:
+            log_variance += (parts[k] / time_us) * (parts[other] / time_us) * spread[given.pattern, k, other]
+    return Times(time_us, parts, log_variance)
 
 
-def _parts(given: Design, mean: np.ndarray) -> Float[np.ndarray, "runs terms"]:
+def doubt(given: Design, fitted: Fit, times: Times, run: int) -> Mapping[Effect, float]:
+    """What each parameter adds to the variance of one run, its covariances with the others shared half and half."""
+    one = given.patterns[given.pattern[run]]
+    slopes = (times.parts_us[:, run] / times.time_us[run]) @ one.coefficients
+    _, covariance = fitted.belief(one.effects)
+    return dict(zip(one.effects, (slopes @ covariance) * slopes, strict=True))
+
+
+def _scale(exponent: np.ndarray) -> np.ndarray:
     # No overhead is e^20 of its typical size: a wild step must not overflow.
-    return given.amount_us * np.exp(np.clip(given.coefficients @ mean, -20, 20))
+    return np.exp(np.clip(exponent, -20, 20))
 
 
-def _slopes(given: Design, parts: np.ndarray) -> Float[np.ndarray, "runs effects"]:
+def _parts(given: Rows, mean: np.ndarray) -> Float[np.ndarray, "runs terms"]:
+    return given.amount_us * _scale(given.coefficients @ mean)
+
+
+def _slopes(given: Rows, parts: np.ndarray) -> Float[np.ndarray, "runs effects"]:
     """How log T changes with each parameter."""
     share = parts / (given.fixed_us + parts.sum(1))[:, None]
     return np.einsum("ik,ikp->ip", share, given.coefficients)
 
 
-def _covariance(given: Design, parts: np.ndarray, scaled: np.ndarray, noise: np.ndarray, precision: np.ndarray) -> np.ndarray:
+def _covariance(given: Rows, parts: np.ndarray, scaled: np.ndarray, noise: np.ndarray, precision: np.ndarray) -> np.ndarray:
     slopes = _slopes(given, parts) / noise[:, None]
     weight = 1 / np.sqrt(1 + scaled**2)
     return np.linalg.inv((slopes * weight[:, None]).T @ slopes + np.diag(precision))

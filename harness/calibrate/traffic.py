@@ -25,7 +25,8 @@ class Traffic:
         experts: weights of the routed experts that a token uses.
         body: every other matrix but the LM head.
         head: the LM head.
-        resident_experts, resident_body: what stays in memory, tables included.
+        resident_experts, resident_body: what stays in memory, but for
+        resident_vocabulary: the input embedding and the LM head, once where they are tied.
     """
 
     experts: int
@@ -33,6 +34,7 @@ class Traffic:
     head: int
     resident_experts: int
     resident_body: int
+    resident_vocabulary: int
 
 
 @cache
@@ -47,10 +49,11 @@ def traffic(model: Model) -> Traffic:
     head = streamed_weight_elements([need for need in needs if need.role == "lm_head"])
     routed = streamed_weight_elements(experts)
     resident, resident_experts = resident_elements(needs), resident_elements(experts)
+    vocabulary = resident_elements([need for need in needs if need.role in ("embedding", "lm_head")])
     body = streamed_weight_elements(needs) - routed - head
     if body + routed + head <= 0:
         raise UsageError(f"model must read weights; {model.name} reads none")
-    return Traffic(routed, body, head, resident_experts, resident - resident_experts)
+    return Traffic(routed, body, head, resident_experts, resident - resident_experts - vocabulary, vocabulary)
 
 
 @cache
@@ -75,7 +78,7 @@ def stand_in(total: float, active: float) -> Model | None:
 
     def ratios(model: Model) -> tuple[float, float]:
         read = traffic(model)
-        known = read.resident_experts + read.resident_body
+        known = read.resident_experts + read.resident_body + read.resident_vocabulary
         return abs(math.log(active_parameters(model) / active)), abs(math.log(known / total))
 
     near = [model for model in _decoders() if all(map(operator.le, ratios(model), _LIKE_SIZE))]

@@ -48,7 +48,7 @@ def weights_read(model: Model) -> int:
 def weights_held(model: Model) -> int:
     """Weights that must be in memory."""
     held = traffic(model)
-    return held.resident_experts + held.resident_body
+    return held.resident_experts + held.resident_body + held.resident_vocabulary
 
 
 def gigabytes(weights: float, bits: float) -> float:

@@ -39,8 +39,7 @@ def table(source: str, claims: Sequence[Claim]) -> Table:
         f"as stated in: {source}",
         "computed by roofcast claims from conf/model, conf/device and the decode model",
         interval_note(),
-        "predictions are at batch 1 and a context of 2048; on GPUs for an engine of which nothing is known, on wafers for the "
-        "vendor's",
+        "predictions are at batch 1 and a context of 2048, for an engine of which nothing is known",
     ]
     return Table("Claims about wafer-scale decode", _COLUMNS, rows, notes)
 

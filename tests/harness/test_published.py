@@ -156,7 +156,7 @@ def test_weights_are_counted_at_their_true_bits():
     run = situation(one(weight_bits="4.5", engine="llama.cpp"))
     # Llama-3-8B streams 7.504 G weights a token (its file in conf/model counts them).
     assert run.weight_bytes == pytest.approx(7.504e9 * 4.5 / 8, rel=1e-3)
-    assert run.floor_us == pytest.approx((run.weight_bytes + run.kv_bytes) / 2039e3)
+    assert run.floor_us == pytest.approx((run.weight_bytes + run.columns.kv_bytes[0]) / 2039e3)
 
 
 def test_engines_that_do_not_quantise_the_head_read_it_at_16_bits():

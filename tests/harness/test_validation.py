@@ -75,8 +75,8 @@ def test_whatever_is_not_predicted_says_why(cross_validated):
 
 def test_the_generated_parameters_are_those_of_the_evidence():
     known, stored = evidence(), calibration()
-    whole = design(known.runs)
-    found = fit(whole, known.time_us, huber(known.runs))
+    whole = design(known.columns)
+    found = fit(whole.all(), known.time_us, huber(known.columns))
     # Where the descent stops depends on rounding, along directions that the evidence hardly knows.
     assert np.abs((found.mean - stored.fit.mean) / np.sqrt(np.diag(stored.fit.covariance))).max() < 0.2
     assert np.abs(predict(whole, found).time_us / predict(whole, stored.fit).time_us - 1).max() < 0.01

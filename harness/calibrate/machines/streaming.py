@@ -3,68 +3,82 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float, Int
 
 from ..effects import Effect
-from ..situation import Situation
-from .term import Term, common, layer_effects, layers
+from ..runs import Runs
+from .term import Amounts, Condition, Effects, common, layer_amounts, layer_effects, layer_terms
+
+WIDTHS = ("4", "8", "16")
+"""Kernels come in three widths, whatever the scales add to them."""
 
 _NODE_CHIPS = 8
 """GPUs that one NVLink or xGMI domain joins, as in HGX and DGX nodes."""
 
 
-def terms(run: Situation) -> tuple[Term, ...]:
-    """Streaming below peak bandwidth, layers, all-reduces and the group's bookkeeping."""
-    return (*_streaming(run), *layers(run, 1.0, layer_effects(run)), *_tensor_parallel(run))
+def widths(runs: Runs) -> Int[np.ndarray, "runs"]:
+    """Which of `WIDTHS`, of each run."""
+    return (runs.weight_bits > 6.5).astype(np.int64) + (runs.weight_bits > 10)
 
 
-def format_class(weight_bits: float) -> str:
-    """Kernels come in three widths, whatever the scales add to them."""
-    return "16" if weight_bits > 10 else "8" if weight_bits > 6.5 else "4"
-
-
-def fixed_us(run: Situation) -> float:
+def fixed_us(runs: Runs) -> Float[np.ndarray, "runs"]:
     """Time at peak bandwidth, with the cache split over no more chips than it has heads."""
-    return _weights_us(run) + _kv_us(run)
+    return _weights_us(runs) + _kv_us(runs)
 
 
-def _weights_us(run: Situation) -> float:
-    traffic = run.weight_bytes
-    if run.engine.widens_weights and run.weight_bits < 16:
-        # Each narrow weight is also written and read at 16 bits.
-        traffic += run.weight_bytes * 32 / run.weight_bits
-    return traffic / _bytes_per_us(run, run.streams)
+def amounts_us(runs: Runs) -> Amounts:
+    """Streaming below peak bandwidth, layers, all-reduces and the group's bookkeeping.
 
-
-def _kv_us(run: Situation) -> float:
-    return run.kv_bytes / _bytes_per_us(run, run.kv_streams)
-
-
-def _bytes_per_us(run: Situation, chips: int) -> float:
-    return chips * run.device.main.bandwidth_gbs.value * 1e3
-
-
-def _streaming(run: Situation) -> tuple[Term, ...]:
-    width, engine = format_class(run.weight_bits), run.engine.name
-    effects = common("stream", run) | {
-        Effect("stream", "format", width): 1.0,
-        Effect("stream", "engine format", f"{engine}, {width}"): 1.0,
+    Two all-reduces a layer (Shoeybi et al., arXiv:1909.08053), and what a group of processes waits for each step.
+    """
+    weights_us, routed = _weights_us(runs), runs.expert_bytes / runs.weight_bytes
+    together = runs.streams > 1
+    return {
+        "weights": weights_us * (1 - routed),
+        "experts": weights_us * routed,
+        "kv": _kv_us(runs),
+        **layer_amounts(runs),
+        "all-reduces": np.where(together, 2.0 * runs.layers, 0.0),
+        "group": np.where(together, np.log2(runs.streams), 0.0),
     }
-    routed = run.expert_bytes / run.weight_bytes
-    found = [Term("weights", _weights_us(run) * (1 - routed), effects)]
-    if routed:
-        found.append(Term("experts", _weights_us(run) * routed, {**effects, Effect("stream", "mixture"): 1.0}))
-    return (*found, Term("kv", _kv_us(run), {Effect("kv", "base"): 1.0}))
 
 
-def _tensor_parallel(run: Situation) -> tuple[Term, ...]:
-    """Two all-reduces a layer (Shoeybi et al., arXiv:1909.08053), and what a group of processes waits for each step."""
-    if run.streams < 2:
-        return ()
-    doublings = math.log2(run.streams)
-    effects = common("reduce", run)
-    effects[Effect("reduce", "chips")] = doublings - 1
-    node = run.device.node_chips.value if run.device.node_chips else _NODE_CHIPS
-    if run.device.kind == "gpu" and run.streams > node:
-        effects[Effect("reduce", "nodes")] = 1.0
-    group = {Effect("group", "base"): 1.0, Effect("group", "engine", run.engine.name): 1.0}
-    return (Term("all-reduces", 2.0 * run.model.layers, effects), Term("group", doublings, group))
+def effects(at: Condition) -> Mapping[str, Effects]:
+    """What scales them."""
+    stream = common("stream", at) | {
+        Effect("stream", "format", at.width): 1.0,
+        Effect("stream", "engine format", f"{at.engine.name}, {at.width}"): 1.0,
+    }
+    found: dict[str, Effects] = {
+        "weights": stream,
+        "experts": {**stream, Effect("stream", "mixture"): 1.0},
+        "kv": {Effect("kv", "base"): 1.0},
+        **layer_terms(layer_effects(at)),
+    }
+    if at.streams > 1:
+        reduce = common("reduce", at)
+        reduce[Effect("reduce", "chips")] = math.log2(at.streams) - 1
+        node = at.device.node_chips.value if at.device.node_chips else _NODE_CHIPS
+        if at.device.kind == "gpu" and at.streams > node:
+            reduce[Effect("reduce", "nodes")] = 1.0
+        found["all-reduces"] = reduce
+        found["group"] = {Effect("group", "base"): 1.0, Effect("group", "engine", at.engine.name): 1.0}
+    return found
+
+
+def _weights_us(runs: Runs) -> Float[np.ndarray, "runs"]:
+    # Where an engine widens them, each narrow weight is also written and read at 16 bits.
+    widened = runs.by_engine(lambda engine: engine.widens_weights) & (runs.weight_bits < 16)
+    read = runs.weight_bytes
+    return np.where(widened, read + read * 32 / runs.weight_bits, read) / _bytes_per_us(runs, runs.streams)
+
+
+def _kv_us(runs: Runs) -> Float[np.ndarray, "runs"]:
+    return runs.kv_bytes / _bytes_per_us(runs, runs.kv_streams)
+
+
+def _bytes_per_us(runs: Runs, chips: Int[np.ndarray, "runs"]) -> Float[np.ndarray, "runs"]:
+    return chips * runs.bandwidth_gbs * 1e3
