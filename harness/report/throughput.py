@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from ...kernels.op import Workload
 from ..answer import Ask, answers, true_bits
-from ..calibrate.evidence import best, evidence
+from ..calibrate.evidence import best
+from ..calibrate.own.reached import evidence
 from ..carry import Bound, Prediction, carried, measured_here
 from ..plan import Plan
 from ..record import Measurement

@@ -15,6 +15,7 @@ from roofcast.harness.calibrate.kernels.fit import fit, predict
 from roofcast.harness.calibrate.own.calibration import Own, step_time
 from roofcast.harness.calibrate.own.evidence import Conditions, beside, calls_of, rows_of, usual
 from roofcast.harness.calibrate.own.physics import CALL, TERMS, Rates, Work, floor_us, time_us
+from roofcast.harness.calibrate.own.reached import evidence
 from roofcast.harness.errors import UsageError
 from roofcast.harness.host import fingerprint
 from roofcast.harness.models import model_named
@@ -210,3 +211,16 @@ def test_a_gemv_counts_what_streams() -> None:
     calls = calls_of([Gemv(n=4096, k=2048, weight_format="int8")], [now], [1e9], [0.0])
     assert calls.work.elements[0] == 4096 * 2048
     assert calls.work.streamed[0] == Gemv(n=4096, k=2048, weight_format="int8").cost().streamed_bytes
+
+
+def test_what_a_kernel_reaches_is_carried_whatever_code_measured_it(timed: MAKE) -> None:
+    seen = kernels("qwen3-0.6b", timed)
+    seen[-2] = replace(seen[-2], run=replace(seen[-2].run, git_commit="2"), started_at="2027")
+    assert seen[-2].subject.op == "gemv"
+    found = evidence({one.subject.workload: one for one in seen})
+    assert len(found) == len(seen)
+    for one in found.values():
+        assert 0 < one.fraction <= 1
+        assert one.start_us > 0
+        told = one.start_us + one.workload.cost().streamed_bytes / (one.fraction * one.read_gbs) / 1e3
+        assert told == pytest.approx(one.latency_us, rel=0.35)
