@@ -51,12 +51,12 @@ class StepVerdict:
     @property
     def error(self) -> float:
         """Predicted over measured, less 1."""
-        return self.found.time_us.point / self.measured_us.point - 1
+        return float(self.found.time_us.point / self.measured_us.point - 1)
 
     @property
     def is_inside(self) -> bool:
         """The measured time lies in the 80 % interval."""
-        return self.measured_us.point in self.found.time_us
+        return float(self.measured_us.point) in self.found.time_us
 
     @property
     def is_disturbed(self) -> bool:

@@ -52,7 +52,8 @@ def table(verdicts: Sequence[StepVerdict], *, leave_out: bool) -> Table:
             str(one.step.context),
             one.step.weight_format,
             one.step.kv_format,
-            *map(figure, (one.measured_us.point, one.found.time_us.point, one.found.time_us.low, one.found.time_us.high)),
+            *(figure(float(us)) for us in (one.measured_us.point, one.found.time_us.point)),
+            *(figure(float(us)) for us in (one.found.time_us.low, one.found.time_us.high)),
             f"{100 * one.error:+.1f}",
             percent(one.record.statistics.disturbance) if one.is_disturbed and one.record.statistics else "",
         ]

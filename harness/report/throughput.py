@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...kernels.op import Workload
-from ..answer import Ask, answers, true_bits
+from ..answer import Answer, Ask, answers, true_bits
 from ..calibrate.evidence import best
 from ..calibrate.own.reached import evidence
 from ..carry import Bound, Prediction, carried, measured_here
@@ -65,14 +65,26 @@ def throughput_table(records: Sequence[Measurement], asked: Plan) -> Table:
 
 def _predicted(asked: Plan) -> list[str]:
     """What `roofcast predict` says of each target: point, interval and basis."""
-    step, (weight, kv) = asked.step, (asked.step.formats.weight, asked.step.formats.kv)
-    bits = {"weight_bits": true_bits(weight), "kv_bits": true_bits(kv, (1, step.model.head_dim))}
-    found = answers([Ask(step.model, one, weight, context=step.context, devices=n, **bits) for one, n in asked.targets])
-    return [
-        "-" if one.refusal else f"{figure(speed.point)} ({figure(speed.low)} to {figure(speed.high)}), {one.basis}"
-        for one in found
-        for speed in (one.tokens_per_s,)
+    step, formats = asked.step, asked.step.formats
+    asks = [
+        Ask(
+            step.model,
+            device,
+            formats.weight,
+            weight_bits=true_bits(formats.weight),
+            kv_bits=true_bits(formats.kv, (1, step.model.head_dim)),
+            context=step.context,
+            devices=count,
+        )
+        for device, count in asked.targets
     ]
+    return ["-" if one.refusal else _said(one) for one in answers(asks)]
+
+
+def _said(answer: Answer) -> str:
+    speed = answer.tokens_per_s
+    low, point, high = (figure(float(end)) for end in (speed.low, speed.point, speed.high))
+    return f"{point} ({low} to {high}), {answer.basis}"
 
 
 def _row(line: Prediction, predicted: str) -> list[str]:
