@@ -224,3 +224,38 @@ def test_what_a_kernel_reaches_is_carried_whatever_code_measured_it(timed: MAKE)
         assert one.start_us > 0
         told = one.start_us + one.workload.cost().streamed_bytes / (one.fraction * one.read_gbs) / 1e3
         assert told == pytest.approx(one.latency_us, rel=0.35)
+
+
+def test_a_specification_alone_is_widened_by_what_kernels_reach_here(elsewhere: Path, timed: MAKE) -> None:
+    figure = 'source: "x", date: "2026-11", basis: datasheet'
+    memory = f"bandwidth_gbs: {{value: 200.0, {figure}}}, capacity_gb: {{value: 64.0, {figure}}}"
+    (elsewhere / "chip.yaml").write_text(f"name: chip\nkind: accelerator\nmemories: {{dram: {{{memory}}}}}\nweights_in: dram\n")
+    asked = ["predict", "device=chip.yaml", "model=llama-3.2-1b", "context=512", "price=1", "results=r", "output=a.json"]
+
+    def answer() -> dict:
+        assert cli.run(asked) == cli.OK
+        (found,) = json.loads((elsewhere / "a.json").read_text())
+        assert found["basis"] == "specification"
+        return found
+
+    alone = answer()
+    fast = [one for name in MODELS for one in kernels(name, timed, read_gbs=2.0)]
+    Store(elsewhere / "r").append(fast)
+    held = answer()
+    assert held["tokens_per_s"] == alone["tokens_per_s"]
+    assert held["tokens_per_s_high"] > alone["tokens_per_s_high"]
+    assert held["tokens_per_s_high"] <= held["ceiling_tokens_per_s"]
+    assert held["cost_per_million_tokens_low"] < alone["cost_per_million_tokens_low"]
+    assert "this machine's kernels reach" in " ".join(held["notes"])
+
+
+def test_the_table_says_what_predict_says_and_why_they_differ(elsewhere: Path, timed: MAKE, capsys) -> None:
+    Store(elsewhere / "r").append(kernels("qwen3-0.6b", timed))
+    assert cli.run(["table", "model=qwen3-0.6b", "context=512", "device=h100", "results=r"]) == cli.OK
+    table = capsys.readouterr().out
+    assert cli.run(["predict", "model=qwen3-0.6b", "context=512", "device=h100", "devices=1", "output=a.json"]) == cli.OK
+    (answer,) = json.loads((elsewhere / "a.json").read_text())
+    assert f"{answer['tokens_per_s']:.0f} ({answer['tokens_per_s_low']:.0f} to {answer['tokens_per_s_high']:.0f})" in table
+    assert "the row carries our kernels" in table
+    assert cli.run(["table", "model=qwen3-0.6b", "context=512", "device=here", "results=r"]) == cli.OK
+    assert "predict says:" not in capsys.readouterr().out

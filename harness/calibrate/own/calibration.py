@@ -19,7 +19,7 @@ from ...workloads import resident_bytes
 from ..interval import Z_80, scatter_of
 from ..kernels.fit import Calls, Fit, fit, predict, total_log_variance
 from .evidence import Conditions, Rows, calls_of, rows_of
-from .physics import floor_us
+from .physics import floor_us, plain_us
 
 STEP_SD = 0.04
 """Standard deviation of a step's log time beyond its kernels' own, an assumption: threads wait for each other between calls,
@@ -68,8 +68,8 @@ class StepTime:
 
     Attributes:
         time_us: 80 % interval and point, never below the floor.
-        floor_us: a plain read of all that streams, on a machine that is as fast as it gets.
-        reach: of the speed of a plain read, at the point.
+        floor_us: the best read of all that streams, on a machine that is as fast as it gets.
+        reach: share of the speed of a plain read, at the point; at most 1.
         bound: what most of the point goes to: `memory`, `compute` or `latency`.
         parts_us: of the point, by op; `dispatch` is the one of the program.
         doubts: input -> share of the variance of the logarithm, largest first.
@@ -102,8 +102,8 @@ def step_time(own: Own, needs: Sequence[Need], now: Conditions, drift: float = 0
     calls = calls_of(
         [need.workload for need in called], [now] * len(called), [resident_bytes(needs)] * len(called), [0.0] * len(called)
     )
-    reads_us = float(count @ floor_us(calls.work, calls.chips))
-    least_us = reads_us / float(np.exp(Z_80 * drift))
+    plain, least = float(count @ plain_us(calls.work, calls.chips)), float(count @ floor_us(calls.work, calls.chips))
+    least_us = least / float(np.exp(Z_80 * drift))
     each_us = count * predict(calls, own.fit).time_us
     starts_us = float(count @ predict(replace(calls, work=calls.work.in_cache()), own.fit).time_us)
     whole_us = float(each_us.sum() + now.dispatch_us)
@@ -125,8 +125,8 @@ def step_time(own: Own, needs: Sequence[Need], now: Conditions, drift: float = 0
     return StepTime(
         Range(whole_us / width, whole_us, whole_us * width).at_least(least_us),
         least_us,
-        reads_us / whole_us,
-        "latency" if starts_us > whole_us / 2 else "memory" if reads_us > whole_us / 2 else "compute",
+        min(1.0, plain / whole_us),
+        "latency" if starts_us > whole_us / 2 else "memory" if plain > whole_us / 2 else "compute",
         parts,
         {name: one / total for name, one in sorted(variance.items(), key=lambda one: -one[1]) if one > 0.005 * total},
         tuple(f"{one.engine} {one.format}".strip() for one, new in zip(calls.kernels, is_new, strict=True) if new),

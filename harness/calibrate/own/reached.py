@@ -15,7 +15,7 @@ from ..evidence import envelope_of
 from ..kernels.fit import predict
 from .calibration import Own
 from .evidence import beside, calls_of
-from .physics import floor_us
+from .physics import plain_us
 
 
 def evidence(records: Mapping[Workload, Measurement]) -> Mapping[Workload, Evidence]:
@@ -40,7 +40,9 @@ def evidence(records: Mapping[Workload, Measurement]) -> Mapping[Workload, Evide
     whole_us = predict(calls, own.fit).time_us
     start_us = predict(replace(calls, work=calls.work.in_cache()), own.fit).time_us
     streams = calls.work.streamed > 0
-    fraction = np.where(streams, floor_us(calls.work, calls.chips) / np.where(streams, whole_us - start_us, 1.0), 1.0)
+    # A kernel that reads faster than our probe is not carried as one that beats another machine's memory.
+    share = plain_us(calls.work, calls.chips) / np.where(streams, whole_us - start_us, 1.0)
+    fraction = np.where(streams, np.minimum(share, 1.0), 1.0)
     return {
         workload: _evidence(record, start, share)
         for (workload, record), start, share in zip(kernels.items(), start_us.tolist(), fraction.tolist(), strict=True)
