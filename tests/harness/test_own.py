@@ -20,6 +20,7 @@ from roofcast.harness.errors import UsageError
 from roofcast.harness.host import fingerprint
 from roofcast.harness.models import model_named
 from roofcast.harness.record import Measurement, Run, Subject
+from roofcast.harness.report.words import figure
 from roofcast.harness.steps import verdicts
 from roofcast.harness.store import Store
 from roofcast.harness.workloads import decode_step
@@ -227,8 +228,8 @@ def test_what_a_kernel_reaches_is_carried_whatever_code_measured_it(timed: MAKE)
 
 
 def test_a_specification_alone_is_widened_by_what_kernels_reach_here(elsewhere: Path, timed: MAKE) -> None:
-    figure = 'source: "x", date: "2026-11", basis: datasheet'
-    memory = f"bandwidth_gbs: {{value: 200.0, {figure}}}, capacity_gb: {{value: 64.0, {figure}}}"
+    said = 'source: "x", date: "2026-11", basis: datasheet'
+    memory = f"bandwidth_gbs: {{value: 200.0, {said}}}, capacity_gb: {{value: 64.0, {said}}}"
     (elsewhere / "chip.yaml").write_text(f"name: chip\nkind: accelerator\nmemories: {{dram: {{{memory}}}}}\nweights_in: dram\n")
     asked = ["predict", "device=chip.yaml", "model=llama-3.2-1b", "context=512", "price=1", "results=r", "output=a.json"]
 
@@ -255,7 +256,8 @@ def test_the_table_says_what_predict_says_and_why_they_differ(elsewhere: Path, t
     table = capsys.readouterr().out
     assert cli.run(["predict", "model=qwen3-0.6b", "context=512", "device=h100", "devices=1", "output=a.json"]) == cli.OK
     (answer,) = json.loads((elsewhere / "a.json").read_text())
-    assert f"{answer['tokens_per_s']:.0f} ({answer['tokens_per_s_low']:.0f} to {answer['tokens_per_s_high']:.0f})" in table
+    point, low, high = (figure(answer[f"tokens_per_s{end}"]) for end in ("", "_low", "_high"))
+    assert f"{point} ({low} to {high})" in table
     assert "the row carries our kernels" in table
     assert cli.run(["table", "model=qwen3-0.6b", "context=512", "device=here", "results=r"]) == cli.OK
     assert "predict says:" not in capsys.readouterr().out

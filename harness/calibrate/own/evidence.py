@@ -160,8 +160,8 @@ def _by_newest_code(records: Iterable[Measurement]) -> list[Measurement]:
     return found
 
 
-def _code(record: Measurement) -> tuple[str, str, str]:
-    return record.run.roofcast_version, record.run.git_commit, record.subject.implementation
+def _code(record: Measurement) -> tuple[str, str]:
+    return record.run.roofcast_version, record.run.git_commit
 
 
 def _dispatches(record: Measurement) -> float:
