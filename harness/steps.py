@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..kernels.op import Need, Workload
 from ..kernels.step import DecodeStep
+from .calibrate.evidence import best
 from .calibrate.own.calibration import Own, StepTime, step_time
 from .calibrate.own.evidence import Conditions, beside
 from .errors import UsageError
@@ -25,12 +27,14 @@ class StepVerdict:
         now: what the machine could do beside its samples.
         found: its time by the fit, then.
         kernels: measurements of kernels that the fit rests on.
+        sum_us: the step's kernels as the same run measured them, each as often as a token needs it; None without some of them.
     """
 
     record: Measurement
     now: Conditions
     found: StepTime
     kernels: int
+    sum_us: float | None
 
     @property
     def step(self) -> DecodeStep:
@@ -91,8 +95,10 @@ def verdicts(records: Sequence[Measurement], *, leave_out: bool) -> list[StepVer
         step = one.subject.workload
         if isinstance(step, DecodeStep):
             now = beside(one)
-            time = step_time(fits[hidden], decode_step(step.composition.step), now, _disturbance(one))
-            found.append(StepVerdict(one, now, time, len(fits[hidden].rows.records)))
+            needs = decode_step(step.composition.step)
+            time = step_time(fits[hidden], needs, now, _disturbance(one))
+            beside_it = best(other for other in kernels if other.run.run_id == one.run.run_id)
+            found.append(StepVerdict(one, now, time, len(fits[hidden].rows.records), _sum_us(needs, beside_it)))
     return sorted(found, key=_order)
 
 
@@ -107,6 +113,13 @@ def _without(kernels: Sequence[Measurement], model: str) -> list[Measurement]:
         hint = f"run roofcast bench with another model than {model}" if model else "run roofcast bench first"
         raise UsageError(f"results must hold kernels to predict a step from; they have none: {hint}")
     return left
+
+
+def _sum_us(needs: Sequence[Need], measured: Mapping[Workload, Measurement]) -> float | None:
+    parts = [(need.count, measured[need.workload].statistics) for need in needs if need.count and need.workload in measured]
+    if len(parts) < sum(need.count > 0 for need in needs):
+        return None
+    return sum(count * statistics.latency_us for count, statistics in parts if statistics)
 
 
 def _disturbance(record: Measurement) -> float:

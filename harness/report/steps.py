@@ -20,6 +20,7 @@ _FIELDS: tuple[str, ...] = (
     "weight_format",
     "kv_format",
     "measured_us",
+    "sum_us",
     "predicted_us",
     "low_us",
     "high_us",
@@ -39,6 +40,7 @@ def table(verdicts: Sequence[StepVerdict], *, leave_out: bool) -> Table:
         Column("weights", text=True),
         Column("KV", text=True),
         Column("measured", "us"),
+        Column("sum of kernels", "us"),
         Column("predicted", "us"),
         Column("low", "us"),
         Column("high", "us"),
@@ -52,7 +54,9 @@ def table(verdicts: Sequence[StepVerdict], *, leave_out: bool) -> Table:
             str(one.step.context),
             one.step.weight_format,
             one.step.kv_format,
-            *(figure(float(us)) for us in (one.measured_us.point, one.found.time_us.point)),
+            figure(float(one.measured_us.point)),
+            figure(one.sum_us),
+            figure(float(one.found.time_us.point)),
             *(figure(float(us)) for us in (one.found.time_us.low, one.found.time_us.high)),
             f"{100 * one.error:+.1f}",
             percent(one.record.statistics.disturbance) if one.is_disturbed and one.record.statistics else "",
@@ -87,6 +91,8 @@ def _notes(verdicts: Sequence[StepVerdict], leave_out: bool) -> list[str]:
         "speed that the machine had beside its samples",
     ]
     unmeasured = dict.fromkeys(name for one in verdicts for name in one.found.unmeasured)
+    if any(one.sum_us for one in verdicts):
+        notes.append("sum of kernels: as measured in the step's own run; no fit is part of it")
     if unmeasured:
         notes.append(f"not measured here, so from what is typical: {', '.join(unmeasured)}")
     if any(one.is_disturbed for one in verdicts):
@@ -113,5 +119,6 @@ def _fields(one: StepVerdict) -> dict[str, object]:
         "weight_format": one.step.weight_format,
         "kv_format": one.step.kv_format,
         "inside": int(one.is_inside),
+        "sum_us": "" if one.sum_us is None else f"{one.sum_us:.6g}",
         **{name: f"{value:.6g}" for name, value in figures.items()},
     }

@@ -153,6 +153,8 @@ def test_a_step_is_foretold_from_the_kernels_of_other_models(timed: MAKE, weight
     assert sum(found.found.doubts.values()) == pytest.approx(1.0, abs=0.05)
     (itself,) = verdicts([*kernels(MODELS[0], timed, weight), whole(MODELS[0], timed, weight)], leave_out=False)
     assert abs(itself.error) < 0.05
+    assert itself.sum_us == pytest.approx(itself.measured_us.point, rel=0.02)
+    assert found.sum_us == itself.sum_us
 
 
 def test_what_was_not_measured_widens_the_interval(timed: MAKE) -> None:
