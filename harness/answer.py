@@ -108,7 +108,7 @@ class Answer:
     how: str = ""
     needed_gb: float = 0.0
     capacity_gb: float = 0.0
-    tokens_per_s: Range = field(default_factory=Range)
+    tokens_per_s: Range[float] = field(default_factory=lambda: Range(0.0, 0.0, 0.0))
     ttft_ms: Range | None = None
     ceiling_tokens_per_s: float = 0.0
     bound: str = ""
@@ -146,7 +146,7 @@ def answers(asks: Sequence[Ask], imported: tuple[Published, ...] = ()) -> list[A
     for ask in asks:
         alone, activations_gb = situation(ask), _activations_gb(ask)
         try:
-            _check_engine(alone.engine, ask)
+            check_engine(alone.engine, ask.device, ask.engine)
             placed.append(place(alone, activations_gb, ask.devices, ask.parallel))
         except UsageError as error:
             placed.append(error)
@@ -164,7 +164,7 @@ def _outcome(kept: Sequence[tuple[Ask, Placement]], known: Evidence, given: Cali
     return outcome(
         Runs.of([one.run for _, one in kept]),
         prompt=np.array([float(ask.prompt) for ask, _ in kept]),
-        flops=np.array([float(_cost(ask.model, ask.context).flops) for ask, _ in kept]),
+        flops=np.array([float(cost_of(ask.model, ask.context).flops) for ask, _ in kept]),
         peak_flops=np.array([ask.device.peak_flops(ask.weight) for ask, _ in kept]),
         link_floor_us=np.array([one.link_floor_us for _, one in kept]),
         has_ttft=np.array([not _lack_gb(ask, one) for ask, one in kept]),
@@ -205,24 +205,26 @@ def engine_of(ask: Ask) -> Engine:
     return engine_named("provider", ask.device) if ask.device.kind in VENDORS_SERVICE else Engine(UNSTATED)
 
 
-def _check_engine(engine: Engine, ask: Ask) -> None:
-    if not runs_on(engine, ask.device):
-        known = ", ".join(engines_on(ask.device))
-        raise UsageError(f"engine must be one that runs on {ask.device.name} ({known}); got {ask.engine!r}")
+def check_engine(engine: Engine, device: Envelope, asked: str | None) -> None:
+    """Raises UsageError unless an engine exists for a machine; `asked` is how it was named."""
+    if not runs_on(engine, device):
+        known = ", ".join(engines_on(device))
+        raise UsageError(f"engine must be one that runs on {device.name} ({known}); got {asked!r}")
 
 
 def _activations_gb(ask: Ask) -> float:
-    return _cost(ask.model, ask.context).hot_bytes / 1e9
+    return cost_of(ask.model, ask.context).hot_bytes / 1e9
 
 
 @cache
-def _cost(model: Model, context: int) -> StepCost:
+def cost_of(model: Model, context: int) -> StepCost:
+    """What a token of the model costs at the least."""
     return step_cost(decode_step(Step(model, context)))
 
 
 def _answer(ask: Ask, placement: Placement, figures: Outcome, place: int, known: Evidence) -> Answer:
     run, ttft = placement.run, figures.ttft_ms.of(place)
-    is_linked = bool(figures.is_linked()[place])
+    is_linked = figures.is_linked(place)
     return Answer(
         ask,
         chips=run.chips,

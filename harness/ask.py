@@ -12,13 +12,13 @@ from ..kernels.formats import format_names
 from ..kernels.model import Formats
 from .answer import Answer, Ask, answers, true_bits
 from .catalogue import names
-from .devices import device_from, device_named
+from .devices import device_from, device_named, is_here
 from .envelope import Envelope
-from .errors import UsageError
+from .errors import UsageError, chosen
+from .good_engine import GOOD, good_answers
 from .importing import shelf
 from .models import model_from
 from .placing import PARALLEL
-from .plan import chosen, is_here
 from .report.answer import SUFFIXES, tables, write
 from .report.output import checked
 from .report.table import show
@@ -62,7 +62,8 @@ def _here(config: DictConfig) -> Answer:
 
 
 def _elsewhere(config: DictConfig) -> list[Answer]:
-    found = answers(asks(config), shelf.rows(Path(config.results)) if config.imported else ())
+    answered = good_answers if config.engine == GOOD else answers
+    found = answered(asks(config), shelf.rows(Path(config.results)) if config.imported else ())
     if not any(one.basis == "specification" for one in found) or not Path(config.results).is_dir():
         return found
     from .here import any_kernels, widened
@@ -89,10 +90,7 @@ def asks(config: DictConfig, devices: Sequence[Envelope] = ()) -> list[Ask]:
         if config[name] is not None and config[name] < 1:
             raise UsageError(f"{name} must be a whole number from 1; got {config[name]}")
     chosen("format.activation", config.format.activation, format_names("activation"))
-    if config.price is not None and not 0 < config.price <= _MOST_PRICE:
-        raise UsageError(
-            f"price must be a number above 0 and at most {_MOST_PRICE:g}, per device and hour; got {config.price:g}"
-        )
+    check_price(config.price)
     chosen("parallel", config.parallel, PARALLEL)
     return [
         Ask(
@@ -110,6 +108,12 @@ def asks(config: DictConfig, devices: Sequence[Envelope] = ()) -> list[Ask]:
         )
         for device in devices or _devices(config)
     ]
+
+
+def check_price(price: float | None) -> None:
+    """Raises UsageError unless a price per device and hour is none, or one that can be reckoned with."""
+    if price is not None and not 0 < price <= _MOST_PRICE:
+        raise UsageError(f"price must be a number above 0 and at most {_MOST_PRICE:g}, per device and hour; got {price:g}")
 
 
 def _devices(config: DictConfig) -> list[Envelope]:

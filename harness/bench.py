@@ -19,7 +19,7 @@ from ..kernels.registry import supported
 from ..kernels.step import DecodeStep
 from ..kernels.step.checkpoint import Checkpoint, differences
 from . import host as hosts
-from .errors import UsageError
+from .errors import UsageError, chosen
 from .figures import Compilation, Statistics, Timing, Work
 from .linux import memory_available
 from .measure import session
@@ -32,7 +32,7 @@ from .measure.prove import tolerance as accepted_error
 from .measure.result import Machine, Result
 from .measure.rounds import Stopping
 from .overrides import as_typed
-from .plan import Plan, chosen, plan
+from .plan import Plan, plan
 from .recall import usual
 from .record import Measurement, Outcome, Run, Subject, utc_now
 from .report.output import checked

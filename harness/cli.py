@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig
+from .exits import FAILED, OK, USAGE, NobodyReadsError, complain
 
-from . import config as schemas
-from .errors import UsageError
-from .overrides import check_keys, explain, prepared, with_files
+__all__ = ["FAILED", "OK", "USAGE", "VERBS", "main", "run"]
 
 VERBS: Mapping[str, tuple[str, str]] = {
     "bench": (".bench", "measure the kernels of a decode step here and carry them to other machines"),
@@ -28,24 +24,23 @@ VERBS: Mapping[str, tuple[str, str]] = {
 }
 """Verb -> module with `run(config) -> int`, and what it does. Modules are imported only when their verb runs."""
 
-OK, FAILED, USAGE = 0, 1, 2
-"""Exit codes: done; something measured or read was wrong; the command could not be understood or obeyed."""
-_GATE_USAGE = 4
-"""The last of these from the gate, whose 2 says that it is inconclusive."""
+_ARITHMETIC = ("table", "predict", "claims", "validate")
+"""Verbs whose matrices are so small that threads would only wait for one another."""
 _STOPPED = {"bench": "stopped; kernels that were finished are in the store, and nothing that was there is harmed"}
 """What a verb that was interrupted says, where that is more than that it stopped."""
 
 
-class _NobodyReadsError(BaseException):
-    """The reader of the output has gone. Hydra reports whatever is an Exception, and there is nobody to report to."""
-
-
 def main() -> None:
     """Entry point of the console script."""
+    if sys.argv[1:2] and sys.argv[1] in _ARITHMETIC:
+        # Read when NumPy is imported, which the verbs do.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        # They end before there is anything to collect but what the imports made, which stays to the end.
+        gc.disable()
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
-    except (BrokenPipeError, _NobodyReadsError):
+    except (BrokenPipeError, NobodyReadsError):
         # The reader of our output has gone: there is nobody left to tell, not even when Python flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = OK
@@ -59,49 +54,12 @@ def run(arguments: Sequence[str]) -> int:
         return OK if arguments else USAGE
     verb, *rest = arguments
     if verb not in VERBS:
-        return _complain(f"the first word must be one of {', '.join(VERBS)}; got {verb!r}")
+        return complain(f"the first word must be one of {', '.join(VERBS)}; got {verb!r}")
     try:
-        return _hydra(verb, rest)
+        jobs = importlib.import_module(".jobs", __package__)
+        return jobs.run(verb, rest, importlib.import_module(VERBS[verb][0], __package__).run)
     except KeyboardInterrupt:
-        return _complain(_STOPPED.get(verb, "stopped"), verb)
-
-
-def _hydra(verb: str, overrides: Sequence[str]) -> int:
-    codes: list[int] = []
-    is_running = False
-    action: Callable[[DictConfig], int] = importlib.import_module(VERBS[verb][0], __package__).run
-
-    def job(config: DictConfig) -> None:
-        nonlocal is_running
-        is_running = True
-        try:
-            if HydraConfig.get().mode is RunMode.MULTIRUN:
-                print(f"\n{' '.join(HydraConfig.get().overrides.task) or 'defaults'}")
-            check_keys(config, verb)
-            codes.append(action(config))
-        except UsageError as error:
-            # One configuration that cannot be must not cost a sweep the others.
-            codes.append(_complain(str(error), verb))
-        except BrokenPipeError:
-            raise _NobodyReadsError from None
-
-    schemas.register()
-    # Hydra then hands errors on as exceptions instead of printing its own report of them.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    try:
-        sys.argv = [f"roofcast {verb}", *prepared(with_files(overrides) if verb == "import" else overrides)]
-        hydra.main(version_base="1.3", config_path="pkg://roofcast.conf", config_name=verb)(job)()
-    except Exception as error:
-        # Hydra's parser and composer raise whatever they meet; what comes before the first job is about the command line.
-        if is_running or isinstance(error, BrokenPipeError):
-            raise
-        return _complain(explain(error, verb), verb)
-    return max(codes, default=OK)
-
-
-def _complain(sentence: str, verb: str = "") -> int:
-    print(f"roofcast: {sentence}", file=sys.stderr)
-    return _GATE_USAGE if verb == "gate" else USAGE
+        return complain(_STOPPED.get(verb, "stopped"), verb)
 
 
 def _overview() -> str:

@@ -10,9 +10,7 @@ from omegaconf import MISSING
 
 from ..kernels.formats import format_names
 from ..kernels.registry import op_named, op_names
-
-HERE = "here"
-"""The device by whose name this machine is asked for."""
+from .devices import HERE
 
 
 @dataclass
@@ -72,10 +70,29 @@ class Bench(Question):
 
 
 @dataclass
+class Only:
+    """What a grid is narrowed to; everything where a list is empty."""
+
+    model: list[str] = field(default_factory=list)
+    device: list[str] = field(default_factory=list)
+    format: list[str] = field(default_factory=list)
+    kv: str | None = None
+    context: list[str] = field(default_factory=list)
+
+
+@dataclass
 class Table(Question):
     """`roofcast table`."""
 
     experiment: Any = None
+    grid: bool = False
+    only: Only = field(default_factory=Only)
+    engine: str | None = None
+    prompt: int | None = None
+    parallel: str = "auto"
+    price: float | None = None
+    print: str = "table"
+    imported: bool = True
 
 
 @dataclass
@@ -138,6 +155,7 @@ class Validate:
     kernels: str | None = None
     steps: str | None = None
     rows: str | None = None
+    leave_one_out: bool = False
     seed: int = 0
     results: str = MISSING
 

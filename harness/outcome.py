@@ -1,4 +1,4 @@
-"""What is said of placed runs, many at once: speed, first token, ceiling, bound, basis, watts. One question is the array of one."""
+"""What is said of placed runs, many at once: speed, first token, ceiling, bound, basis, watts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from .calibrate.decode import Calibration, Evidence, calibration, evidence
+from .calibrate.decode import Calibration, Evidence
 from .calibrate.effects import Effect, prior_of
 from .calibrate.interval import Z_80
 from .calibrate.machines.term import platform_of
@@ -55,12 +55,12 @@ class Outcome:
 
     def parts_of(self, run: int) -> dict[str, float]:
         """Where one run's token goes, in microseconds at the point."""
-        link = self.link_us.of(run).point
+        link = float(np.asarray(self.link_us.point)[run])
         return self.step.parts_of(run) | ({"external link": link} if link else {})
 
-    def is_linked(self) -> Bool[np.ndarray, "runs"]:
-        """Whether most of the time goes over the external link."""
-        return self.link_us.point > self.time_us.point / 2
+    def is_linked(self, run: int) -> bool:
+        """Whether most of one run's time goes over the external link."""
+        return bool(self.bound[run] == "link")
 
 
 def outcome(
@@ -71,8 +71,8 @@ def outcome(
     peak_flops: Floats,
     link_floor_us: Floats,
     has_ttft: Bool[np.ndarray, "runs"],
-    known: Evidence | None = None,
-    given: Calibration | None = None,
+    known: Evidence,
+    given: Calibration,
 ) -> Outcome:
     """The figures of placed runs, at least one.
 
@@ -83,9 +83,8 @@ def outcome(
         peak_flops: of one chip in the format of the weights.
         link_floor_us: least time of a token over the external link.
         has_ttft: whether the prompt's cache fits.
-        known, given: evidence and the calibration on it; the project's own where none is given.
+        known, given: evidence and the calibration on it.
     """
-    known, given = known or evidence(), given or calibration()
     step, first = foretell(given, runs), foretell(given, runs.opening(prompt))
     arithmetic_us = flops / (runs.streams * peak_flops) * 1e6
     floor_us = np.maximum(np.maximum(runs.floor_us, arithmetic_us), link_floor_us)
@@ -93,7 +92,8 @@ def outcome(
     time_us = step.time_us.plus(link).at_least(floor_us)
     is_known = np.where(has_ttft & np.isfinite(runs.by_device(lambda device: device.peak_flops("f16"))), 1.0, np.nan)
     memory_us = sum((step.parts_us[name] for name in ("weights", "experts", "kv", "reading")), np.zeros(len(runs)))
-    half, is_linked = time_us.point / 2, link.point > time_us.point / 2
+    half = time_us.point / 2
+    is_linked = np.asarray(link.point > half)
     bound = np.select([is_linked, arithmetic_us > half, memory_us > half], ["link", "compute", "memory"], "latency")
     ttft_ms = first.time_us.plus(link).times(1e-3).times(is_known)
     return Outcome(step, time_us, floor_us, link, ttft_ms, bound, _basis(step, is_linked, known))

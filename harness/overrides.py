@@ -16,7 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from . import catalogue
-from .config import HERE, SCHEMAS, FormatChoice, Timing
+from .config import SCHEMAS, FormatChoice, Timing
+from .devices import HERE
 from .errors import UsageError
 from .model_zoo import model_facts_from_model_zoo, section_of
 from .models import model_facts_from_hugging_face
@@ -24,6 +25,7 @@ from .models import model_facts_from_hugging_face
 _CHOICE = re.compile(r"^(?P<group>model|device)=(?P<names>[\w./~ -]+(?:,[\w./~ -]+)*)$")
 _TEXT = re.compile(r"^(?P<key>base|head|output|rows|published|kernels|weights|results)=(?P<text>[^'\",]*[~^@{}][^'\",]*)$")
 """A commit in one of git's spellings, or a path from the home folder: Hydra's grammar has no place for either."""
+_SWEEPS = {"-m", "--multirun"}
 _WRITES = re.compile(r"^(?P<key>output|rows)=(?P<path>[^$,]+)$")
 """A file to write, its name the same in all jobs of a sweep."""
 
@@ -38,14 +40,16 @@ def prepared(overrides: Sequence[str]) -> list[str]:
         UsageError: for a name that no file or alias has, a file that cannot be read, or one that each job of a sweep would
             write anew.
     """
-    if {"-m", "--multirun"} & set(overrides):
+    if _SWEEPS & set(overrides):
         for one in overrides:
             if (found := _WRITES.match(one)) and found["path"] != "null":
                 raise UsageError(
                     f"{found['key']} must name another file for every job of a sweep, such as "
                     f"{found['key']}='x-${{hydra:job.num}}.csv'; got {found['path']!r}"
                 )
-    return [_prepared(one) for one in overrides]
+    # Hydra's own parser takes no overrides on both sides of an option.
+    flags = [one for one in overrides if one in _SWEEPS]
+    return [*flags, *(_prepared(one) for one in overrides if one not in _SWEEPS)]
 
 
 def with_files(words: Sequence[str]) -> list[str]:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..kernels.model import Model
 from . import placing
 from .calibrate.situation import Situation
+from .envelope import Envelope
 from .errors import UsageError
 from .placing import HOW, MOST_CHIPS, How, Parallel, fewest, is_alone, splits
 
@@ -60,26 +62,39 @@ def place(alone: Situation, activations_gb: float, devices: int | None = None, p
     Raises:
         UsageError: if it fits nowhere, the number cannot be split that way, or the size of the memory is not known.
     """
-    capacity_gb = alone.device.capacity_gb
-    name, model = alone.device.name, alone.model
-    if capacity_gb is None:
-        raise UsageError(f"device must have a memory of known size; that of {name} is not known")
-    if parallel != "auto" and alone.device.kind == "lpu":
-        raise UsageError(
-            f"parallel must be auto on {name}, where the vendor's compiler lays a static pipeline; got {parallel!r}"
-        )
-    if parallel == "tp" and alone.device.kind == "wafer" and devices != 1:
-        raise UsageError(f"parallel must be pp or auto on {name}, for no tensor parallelism over wafers is published; got 'tp'")
-    if devices is not None and devices > 1 and is_alone(alone.device):
-        raise UsageError(f"devices must be 1 on {name}, for no link between several of it is known; got {devices}")
+    capacity_gb = check_machine(alone.device, devices, parallel)
     if devices is not None:
         return _forced(alone, activations_gb, devices, parallel, capacity_gb)
     if found := _fewest(alone, activations_gb, parallel, capacity_gb):
         return found
-    needed_gb = alone.resident_gb + alone.kv_gb + activations_gb
-    raise UsageError(
+    raise UsageError(too_large(alone.model, alone.device, memory_gb(alone, activations_gb)))
+
+
+def check_machine(device: Envelope, devices: int | None, parallel: Parallel) -> float:
+    """The memory of one chip in GB, if the machine can be used in such a number and way.
+
+    Raises:
+        UsageError: if it cannot, or the size of its memory is not known.
+    """
+    name, capacity_gb = device.name, device.capacity_gb
+    if capacity_gb is None:
+        raise UsageError(f"device must have a memory of known size; that of {name} is not known")
+    if parallel != "auto" and device.kind == "lpu":
+        raise UsageError(
+            f"parallel must be auto on {name}, where the vendor's compiler lays a static pipeline; got {parallel!r}"
+        )
+    if parallel == "tp" and device.kind == "wafer" and devices != 1:
+        raise UsageError(f"parallel must be pp or auto on {name}, for no tensor parallelism over wafers is published; got 'tp'")
+    if devices is not None and devices > 1 and is_alone(device):
+        raise UsageError(f"devices must be 1 on {name}, for no link between several of it is known; got {devices}")
+    return capacity_gb
+
+
+def too_large(model: Model, device: Envelope, needed_gb: float) -> str:
+    """Why no number of a machine holds a model that needs so much."""
+    return (
         f"model must fit the memory of some number of devices; {model.name} needs {needed_gb:,.0f} GB "
-        f"and cannot be split so finely that it fits {capacity_gb:g} GB each of {name}"
+        f"and cannot be split so finely that it fits {device.capacity_gb:g} GB each of {device.name}"
     )
 
 

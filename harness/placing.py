@@ -1,4 +1,4 @@
-"""Where many models go, all at once: memory of the fullest chip, and the fewest chips that hold weights, cache and activations."""
+"""Where many models go, all at once: memory of the fullest chip, and the fewest chips that hold a model."""
 
 from __future__ import annotations
 

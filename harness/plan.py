@@ -13,10 +13,9 @@ from ..kernels.formats import format_names
 from ..kernels.model import Formats, Step
 from ..kernels.op import Need, Workload
 from ..kernels.step import DecodeStep
-from .config import HERE
-from .devices import device_from, target
+from .devices import device_from, is_here, target
 from .envelope import Envelope
-from .errors import UsageError
+from .errors import UsageError, chosen
 from .models import model_from
 from .workloads import check_context, decode_step
 
@@ -74,18 +73,6 @@ def plan(config: DictConfig) -> Plan:
     formats = Formats(**{role: _format(role, config.format[role]) for role in ("weight", "kv", "activation")})
     step = Step(model=model, context=config.context, formats=formats, sampling=_sampling(config.sampling), fused=config.fused)
     return Plan(step, _needs(step, config), _targets(config))
-
-
-def is_here(device: Any) -> bool:
-    """Whether a configuration's device is this machine."""
-    return device is not None and device.get("name") == HERE
-
-
-def chosen(field: str, value: Any, accepted: Sequence[str]) -> str:
-    """The value, if it is one of those accepted; otherwise a UsageError that names them."""
-    if value not in accepted:
-        raise UsageError(f"{field} must be one of {', '.join(accepted)}; got {value!r}")
-    return value
 
 
 def _needs(step: Step, config: DictConfig) -> tuple[Need, ...]:

@@ -3,45 +3,48 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
-Figures = float | Float[np.ndarray, "figures"]
+Figures = TypeVar("Figures", float, Float[np.ndarray, "figures"])
+"""One, or many at once."""
 
 
 @dataclass(frozen=True)
-class Range:
+class Range(Generic[Figures]):
     """A figure with its 80 % interval; low <= point <= high. Arrays stand for as many figures."""
 
-    low: Figures = 0.0
-    point: Figures = 0.0
-    high: Figures = 0.0
+    low: Figures
+    point: Figures
+    high: Figures
 
-    def times(self, factor: Figures) -> Range:
+    def times(self, factor: Any) -> Range[Figures]:
         """Each end times a number from 0."""
         return Range(self.low * factor, self.point * factor, self.high * factor)
 
-    def under(self, numerator: Figures) -> Range:
+    def under(self, numerator: Any) -> Range[Figures]:
         """A number over the figure: the largest makes the lowest."""
         return Range(numerator / self.high, numerator / self.point, numerator / self.low)
 
-    def plus(self, other: Range) -> Range:
+    def plus(self, other: Range[Figures]) -> Range[Figures]:
         """The sum; doubts are taken to go together, which makes the interval no narrower than it is."""
         return Range(self.low + other.low, self.point + other.point, self.high + other.high)
 
-    def at_least(self, floor: Figures) -> Range:
+    def at_least(self, floor: Any) -> Range[Figures]:
         """No end below a floor."""
-        return Range(np.maximum(self.low, floor), np.maximum(self.point, floor), np.maximum(self.high, floor))
+        low, point, high = (np.maximum(end, floor) for end in (self.low, self.point, self.high))
+        return Range(low, point, high)  # type: ignore[return-value]
 
-    def jointly(self, other: Range) -> Range:
+    def jointly(self, other: Range[Figures]) -> Range[Figures]:
         """The product of two positive figures whose doubts are independent: logarithmic widths add in quadrature."""
         point = self.point * other.point
         down = np.hypot(np.log(self.point / self.low), np.log(other.point / other.low))
         up = np.hypot(np.log(self.high / self.point), np.log(other.high / other.point))
         return Range(point * np.exp(-down), point, point * np.exp(up))
 
-    def of(self, place: int) -> Range:
+    def of(self, place: int) -> Range[float]:
         """One of many figures."""
         return Range(*(float(np.asarray(end)[place]) for end in (self.low, self.point, self.high)))
 

@@ -1,42 +1,13 @@
-"""`roofcast table`: the tables of what the store holds for a step. Imports no JAX."""
+"""`roofcast table`: what the store holds for a step, or a grid of predictions. Imports no JAX."""
 
 from __future__ import annotations
 
-import sys
-from contextlib import suppress
-from pathlib import Path
+import importlib
 
 from omegaconf import DictConfig
 
-from ..kernels.registry import op_names
-from .errors import UsageError
-from .plan import plan
-from .recall import latest
-from .report.output import checked
-from .report.summary import summary
-from .report.table import SUFFIXES, show, write
-from .store import Store
-
 
 def run(config: DictConfig) -> int:
-    """Shows the newest measurements of the step. Returns 1 if some files of the store cannot be read."""
-    asked = plan(config)
-    output = checked(config.output, SUFFIXES)
-    calls = asked.calls(op_names())
-    # Of a model that no step is composed for, the kernels are shown. Which copies of another were measured depends on the
-    # memory that was free.
-    with suppress(UsageError):
-        calls |= asked.steps(range(1, asked.step.model.layers + 1))
-    report = latest(Store(Path(config.results)), calls)
-    if report.complaint:
-        print(f"roofcast: {report.complaint}", file=sys.stderr)
-    if not report.found:
-        formats = asked.step.formats
-        wanted = f"{asked.step.model.name} at context {asked.step.context}, {formats.weight} weights and {formats.kv} KV cache"
-        raise UsageError(f"results must hold measurements of {wanted}; {config.results!r} has none: run roofcast bench first")
-    tables = summary(report.found, asked)
-    for table in tables:
-        show(table)
-    if output:
-        write(tables, output)
-    return int(bool(report.complaint))
+    """Shows the one or the other. Returns 1 if some files of the store cannot be read."""
+    # A grid needs neither the store's database nor the fit to its measurements, whose imports take as long as it does.
+    return importlib.import_module(".gridding" if config.grid else ".stored", __package__).run(config)

@@ -13,20 +13,19 @@ from .. import conf
 from .calibrate.decode import EVIDENCE
 from .calibrate.kernels import rows as kernel_rows
 from .calibrate.published import Published, read
-from .errors import UsageError
+from .errors import UsageError, chosen
 from .host import fingerprint
 from .importing import shelf
 from .kernel_validation import validate as validate_kernels
-from .plan import chosen
 from .recall import own
 from .report import kernels as kernel_report
 from .report import steps as step_report
 from .report.output import checked
 from .report.table import show
-from .report.validation import ROWS, ROWS_SUFFIXES, table, write_rows
+from .report.validation import ROWS, ROWS_SUFFIXES, left_out_table, table, write_rows
 from .steps import verdicts
 from .store import Store
-from .validation import Score, validate
+from .validation import LEVELS, Score, left_out, validate
 
 _OWN, _IMPORTED, _UNSEEN = "own", "imported", "unseen"
 
@@ -41,9 +40,15 @@ def run(config: DictConfig) -> int:
         raise UsageError(f"seed must be a whole number from 0; got {config.seed}")
     if config.published and config.kernels:
         raise UsageError(f"published and kernels must not both be given; got {config.published!r} and {config.kernels!r}")
-    if config.steps and (config.published or config.kernels):
-        raise UsageError(f"steps must not be given beside published or kernels; got {config.steps!r}")
+    if config.steps and (config.published or config.kernels or config.leave_one_out):
+        raise UsageError(f"steps must be given without published, kernels and leave_one_out; got {config.steps!r}")
+    if config.leave_one_out and (config.kernels or config.published not in (None, _OWN)):
+        raise UsageError(
+            "leave_one_out must be false where a file is validated: it leaves parts of the project's own evidence out"
+        )
     rows = checked(config.rows, ROWS_SUFFIXES, ROWS)
+    if config.leave_one_out:
+        return _left_out(rows)
     if config.steps:
         return _steps(config, rows)
     return _kernels(config, rows) if config.kernels else _published(config, rows)
@@ -66,6 +71,18 @@ def _published(config: DictConfig, written: Path | None) -> int:
         write_rows(verdicts, written)
         score = Score.of(verdicts)
         print(f"  {score.rows} predictions and {score.refused + score.left_out} reasons in {written}")
+    return 0
+
+
+def _left_out(written: Path | None) -> int:
+    verdicts = []
+    for level in LEVELS:
+        each = left_out(level)
+        show(left_out_table(level, each))
+        verdicts += [verdict for of_one in each.values() for verdict in of_one]
+    if written:
+        write_rows(verdicts, written)
+        print(f"  {len(verdicts)} predictions in {written}")
     return 0
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
-from .calibrate.cross_validation import folds, held_out
+from .calibrate.cross_validation import folds, held_out, one_by_one
 from .calibrate.decode import Speeds, calibration, evidence, speeds, with_intervals
 from .calibrate.interval import CARRIED
 from .calibrate.published import Published, Refused, situation
@@ -17,6 +17,13 @@ from .calibrate.situation import Situation
 from .errors import UsageError
 
 CROSS_VALIDATED = "cross-validated"
+
+LEVELS: Mapping[str, Callable[[Situation], str]] = {
+    "machine": lambda run: run.device.name,
+    "kind of machine": lambda run: " ".join(dict.fromkeys(filter(None, (run.device.kind, run.device.platform)))),
+    "engine": lambda run: run.engine.name,
+}
+"""What can be left out of the fit one by one -> which of them a run has."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +144,26 @@ def cross_validated(seed: int = 0) -> Speeds:
     known = evidence()
     unseen = held_out(known.columns, known.time_us, folds([row.group for row in known.rows], seed))
     return with_intervals(calibration().doubt, known.columns, unseen.time_us, unseen.log_variance, unseen.carried)
+
+
+def left_out(level: str) -> dict[str, list[Verdict]]:
+    """Each row of the evidence as a fit without its level predicts it: its machine, its kind of machine or its engine.
+
+    Args:
+        level: of `LEVELS`.
+
+    Returns:
+        Which of them -> its rows.
+    """
+    known = evidence()
+    names = [LEVELS[level](run) for run in known.runs]
+    unseen = held_out(known.columns, known.time_us, one_by_one(names))
+    found = with_intervals(calibration().doubt, known.columns, unseen.time_us, unseen.log_variance, unseen.carried)
+    verdicts = _verdicts(list(zip(known.rows, known.runs, strict=True)), found, f"without its {level}")
+    each: dict[str, list[Verdict]] = {name: [] for name in sorted(set(names), key=str.lower)}
+    for name, verdict in zip(names, verdicts, strict=True):
+        each[name].append(verdict)
+    return each
 
 
 def _key(row: Published) -> tuple[object, ...]:

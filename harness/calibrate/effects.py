@@ -69,7 +69,7 @@ _BASES: Mapping[tuple[str, str], Prior] = {
     ("reduce", "nodes"): Prior(1.0, 0.5, "over InfiniBand rather than NVLink"),
     ("group", "base"): Prior(5.5, 1.2, "0.25 ms, processes of a group that wait for one another"),
     ("hop", "base"): Prior(1.5, 0.7, "a few us, links between chips and reduction"),
-    ("token", "base"): Prior(4.0, 1.0, "55 us: the token leaves the mesh, is sampled and comes back as the next one's embedding"),
+    ("token", "base"): Prior(4.0, 1.0, "55 us: a token leaves the mesh, is sampled and comes back as an embedding"),
     ("prefill", "base"): Prior(0.0, 0.7, "half of the arithmetic peak"),
 }  # fmt: skip
 

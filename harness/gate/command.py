@@ -12,9 +12,9 @@ import numpy as np
 import psutil
 from omegaconf import DictConfig, OmegaConf
 
-from ..errors import UsageError
+from ..errors import UsageError, chosen
 from ..linux import memory_available
-from ..plan import chosen, plan
+from ..plan import plan
 from ..report import gate as report
 from ..report.output import checked
 from ..report.progress import Progress

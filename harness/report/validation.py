@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..validation import CROSS_VALIDATED, Score, Verdict
@@ -15,6 +15,7 @@ ROWS = "rows"
 """The key that names the file of rows."""
 ROWS_SUFFIXES = (".csv",)
 
+_FIGURES = (Column("rows"), Column("median error", "%"), Column("90th percentile", "%"), Column("inside 80 %", "%"))
 _FIELDS: tuple[str, ...] = (
     "line",
     "id",
@@ -36,16 +37,26 @@ def table(verdicts: Sequence[Verdict], title: str) -> Table:
     """Per hardware label and in total: rows, errors, share inside the interval, and what was refused or left out."""
     columns = [
         Column("hardware", text=True),
-        Column("rows"),
-        Column("median error", "%"),
-        Column("90th percentile", "%"),
-        Column("inside 80 %", "%"),
+        *_FIGURES,
         Column("refused"),
         Column("left out"),
     ]
     labels = sorted({one.hardware for one in verdicts}, key=str.lower)
     body = [_line(label or "(no hardware)", [one for one in verdicts if one.hardware == label]) for label in labels]
     return Table(title, columns, [*body, _line("all", verdicts)], _notes(verdicts))
+
+
+def left_out_table(level: str, each: Mapping[str, Sequence[Verdict]]) -> Table:
+    """How far off a fit is that has seen nothing of a machine, a kind of machine or an engine, for each of them.
+
+    Args:
+        level: what was left out.
+        each: which of them -> its rows, predicted without it.
+    """
+    columns = [Column(level, text=True), *_FIGURES]
+    every = [verdict for verdicts in each.values() for verdict in verdicts]
+    body = [[name, *_figures(verdicts)] for name, verdicts in [*each.items(), ("all", every)]]
+    return Table(f"Each {level} predicted by a fit to the others", columns, body)
 
 
 def write_rows(verdicts: Sequence[Verdict], path: Path) -> None:
@@ -62,9 +73,13 @@ def write_rows(verdicts: Sequence[Verdict], path: Path) -> None:
 
 def _line(label: str, verdicts: Sequence[Verdict]) -> list[str]:
     score = Score.of(verdicts)
+    return [label, *_figures(verdicts), str(score.refused), str(score.left_out)]
+
+
+def _figures(verdicts: Sequence[Verdict]) -> list[str]:
+    score = Score.of(verdicts)
     figures = [score.median, score.tail, score.inside]
-    shown = [f"{100 * figure:.1f}" for figure in figures] if score.rows else ["-"] * len(figures)
-    return [label, str(score.rows), *shown, str(score.refused), str(score.left_out)]
+    return [str(score.rows), *([f"{100 * one:.1f}" for one in figures] if score.rows else ["-"] * len(figures))]
 
 
 def _notes(verdicts: Sequence[Verdict]) -> list[str]:

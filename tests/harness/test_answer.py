@@ -236,9 +236,10 @@ def test_bad_input_gets_one_sentence(capsys, arguments, sentence):
     assert out == ""
 
 
-def test_predicting_imports_neither_jax_nor_scipy():
+@pytest.mark.parametrize("verb", [["predict", "device=h100"], ["table", "grid=true", "device=h100", "context=2048"]])
+def test_predicting_imports_neither_jax_nor_scipy(verb):
     script = (
-        "import sys; from roofcast.harness import cli; assert cli.run(['predict', 'device=h100']) == 0; "
+        f"import sys; from roofcast.harness import cli; assert cli.run({verb}) == 0; "
         "sys.exit(bool({'jax', 'scipy'} & set(sys.modules)) and 'JAX or SciPy was imported')"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -119,7 +119,7 @@ def test_a_step_with_an_unmeasured_kernel_is_refused_by_name() -> None:
 
 
 def test_predicting_imports_no_jax() -> None:
-    code = "import sys, roofcast.harness.carry, roofcast.harness.table; print('jax' in sys.modules)"
+    code = "import sys, roofcast.harness.carry, roofcast.harness.stored; print('jax' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

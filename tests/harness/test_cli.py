@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from roofcast.harness import cli
+from roofcast.harness import cli, jobs
 from roofcast.harness.errors import UsageError
 from roofcast.harness.overrides import prepared
 
@@ -142,10 +142,10 @@ def test_a_reader_that_goes_away_ends_it_without_a_word(arguments: str) -> None:
 
 
 def test_whoever_interrupts_is_told_what_was_kept(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
-    def interrupted(verb: str, overrides: object) -> int:
+    def interrupted(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_hydra", interrupted)
+    monkeypatch.setattr(jobs, "run", interrupted)
     assert "kernels that were finished are in the store" in complaint(capsys, "bench")
     for verb in ("predict", "validate", "claims", "table"):
         assert complaint(capsys, verb) == "stopped"
@@ -155,6 +155,10 @@ def test_whoever_interrupts_is_told_what_was_kept(capsys: pytest.CaptureFixture[
 def test_a_sweep_does_not_write_one_file_over_and_over(capsys, arguments: str, tmp_path: Path) -> None:
     assert "must name another file for every job of a sweep" in complaint(capsys, *arguments.split())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_may_be_asked_for_anywhere() -> None:
+    assert prepared(["device=h100", "-m", "context=512,1024"]) == ["-m", "device=H100_SXM", "context=512,1024"]
 
 
 def test_a_sweep_may_write_a_file_per_job(tmp_path: Path) -> None:

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from roofcast import conf
 from roofcast.harness import cli
+from roofcast.harness.calibrate.cross_validation import held_out
 from roofcast.harness.calibrate.decode import EVIDENCE, Calibration, as_yaml, calibration, evidence, parameters
 from roofcast.harness.calibrate.interval import CARRIED, huber
 from roofcast.harness.calibrate.published import read
 from roofcast.harness.calibrate.step_model import design, fit, predict
-from roofcast.harness.validation import CROSS_VALIDATED, Score, Verdict, validate
+from roofcast.harness.validation import CROSS_VALIDATED, LEVELS, Score, Verdict, validate
 
 COLUMNS = "id,hardware,n_chips,parallelism,model,weight_bits,context,engine,tok_s,metric_note"
 
@@ -138,9 +139,33 @@ def test_a_row_of_the_evidence_is_never_predicted_by_a_fit_that_has_seen_it(tmp_
     assert (first.basis, second.basis) == (CROSS_VALIDATED, "fitted")
 
 
+def test_each_kind_of_machine_is_predicted_without_itself(tmp_path, capsys, monkeypatch):
+    level = "kind of machine"
+    # Machines and engines differ in nothing but their number, and each is a fit.
+    monkeypatch.setattr("roofcast.harness.validate.LEVELS", [level])
+    assert cli.run(["validate", "leave_one_out=true", f"rows={tmp_path / 'rows.csv'}"]) == cli.OK
+    shown, rows, known = capsys.readouterr().out, rows_of(tmp_path / "rows.csv"), evidence()
+    assert f"Each {level} predicted by a fit to the others" in shown
+    assert all(f"\n {LEVELS[level](run)} " in shown for run in known.runs)
+    assert {row["basis"] for row in rows} == {f"without its {level}"}
+    found = {row["line"]: float(row["predicted"]) for row in rows}
+    assert len(found) == len(known.rows)
+    is_wafer = np.array([run.device.kind == "wafer" for run in known.runs])
+    alone = held_out(known.columns, known.time_us, is_wafer.astype(int))
+    for place in np.flatnonzero(is_wafer):
+        assert found[str(known.rows[place].line)] == pytest.approx(1e6 / alone.time_us[place], rel=1e-3)
+
+
+def test_machines_kinds_and_engines_can_be_left_out():
+    assert list(LEVELS) == ["machine", "kind of machine", "engine"]
+    run = next(run for run in evidence().runs if run.device.name == "TPU_v5e")
+    assert [of(run) for of in LEVELS.values()] == ["TPU_v5e", "tpu", "xla"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["leave_one_out=true", "published=heading.csv"], "leave_one_out must be false where a file is validated"),
         (["published=nowhere.csv"], "published must name a readable CSV file; got 'nowhere.csv'"),
         (["published=empty.csv"], "published must have the columns hardware, model, tok_s; it lacks"),
         (["published=heading.csv"], "published must hold at least one row; got 'heading.csv'"),

@@ -1,0 +1,20 @@
+"""How a command ends: exit codes, the sentence on standard error, and silence where nobody reads."""
+
+from __future__ import annotations
+
+import sys
+
+OK, FAILED, USAGE = 0, 1, 2
+"""Exit codes: done; something measured or read was wrong; the command could not be understood or obeyed."""
+_GATE_USAGE = 4
+"""The last of these from the gate, whose 2 says that it is inconclusive."""
+
+
+class NobodyReadsError(BaseException):
+    """The reader of the output has gone. Hydra reports whatever is an Exception, and there is nobody to report to."""
+
+
+def complain(sentence: str, verb: str = "") -> int:
+    """Says on standard error what was wrong, and returns the verb's exit code for that."""
+    print(f"roofcast: {sentence}", file=sys.stderr)
+    return _GATE_USAGE if verb == "gate" else USAGE

@@ -1,0 +1,70 @@
+"""From overrides to configurations, one or a sweep of them, each handed to its verb."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, open_dict
+
+from . import config as schemas
+from .errors import UsageError
+from .exits import OK, NobodyReadsError, complain
+from .filters import as_filters
+from .overrides import check_keys, explain, prepared, with_files
+
+_SHORTHAND: Mapping[str, Callable[[Sequence[str]], Sequence[str]]] = {"import": with_files, "table": as_filters}
+"""Verb -> what makes overrides of words that only it takes."""
+_VERSION, _FOLDER = "1.3", "roofcast.conf"
+
+
+def run(verb: str, overrides: Sequence[str], action: Callable[[DictConfig], int]) -> int:
+    """Runs a verb on every configuration that the overrides make, and returns the worst exit code."""
+    codes: list[int] = []
+    is_running = False
+
+    def job(config: DictConfig) -> None:
+        nonlocal is_running
+        is_running = True
+        try:
+            if HydraConfig.get().mode is RunMode.MULTIRUN:
+                print(f"\n{' '.join(HydraConfig.get().overrides.task) or 'defaults'}")
+            check_keys(config, verb)
+            codes.append(action(config))
+        except UsageError as error:
+            # One configuration that cannot be must not cost a sweep the others.
+            codes.append(complain(str(error), verb))
+        except BrokenPipeError:
+            raise NobodyReadsError from None
+
+    schemas.register()
+    # Hydra then hands errors on as exceptions instead of printing its own report of them.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        typed = prepared(_SHORTHAND[verb](overrides) if verb in _SHORTHAND else overrides)
+        if any(one.startswith(("-", "hydra")) for one in typed):
+            sys.argv = [f"roofcast {verb}", *typed]
+            hydra.main(version_base=_VERSION, config_path=f"pkg://{_FOLDER}", config_name=verb)(job)()
+        else:
+            job(_composed(verb, typed))
+    except Exception as error:
+        # Hydra's parser and composer raise whatever they meet; what comes before the first job is about the command line.
+        if is_running or isinstance(error, BrokenPipeError):
+            raise
+        return complain(explain(error, verb), verb)
+    return max(codes, default=OK)
+
+
+def _composed(verb: str, overrides: Sequence[str]) -> DictConfig:
+    """The one configuration of a job that is no sweep. `hydra.main` would compose it twice, the first time for its mode."""
+    with hydra.initialize_config_module(_FOLDER, job_name=f"roofcast {verb}", version_base=_VERSION):
+        config = hydra.compose(verb, list(overrides), return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    config = config.copy()
+    with open_dict(config):
+        del config["hydra"]
+    return config
