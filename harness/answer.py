@@ -95,10 +95,11 @@ class Answer:
         parts_us: of a token, by term.
         energy: typical, peak, or those of them that are known.
         cost_per_million: tokens, in the price's currency; None without a price.
-        basis: `fitted`, `carried` or `specification`.
+        basis: `fitted`, `carried` or `specification`; of this machine, that its own kernels were fitted.
         engine: the software that the figures are for.
         doubts: input -> share of the variance that the interval is made of, largest first.
         notes: what a reader must know, and where the inputs come from.
+        interval: what low and high are worth; empty where published speeds tell.
     """
 
     ask: Ask
@@ -118,6 +119,7 @@ class Answer:
     engine: str = ""
     doubts: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    interval: str = ""
 
     @property
     def tpot_ms(self) -> Range:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from ..kernels.formats import format_names
-from .answer import Ask, answers, true_bits
+from ..kernels.model import Formats
+from .answer import Answer, Ask, answers, true_bits
 from .catalogue import names
-from .devices import device_from, device_named
+from .devices import device_from, device_named, is_here
 from .envelope import Envelope
 from .errors import UsageError, chosen
 from .good_engine import GOOD, good_answers
@@ -32,8 +34,7 @@ def run(config: DictConfig) -> int:
         UsageError: if the question cannot be understood, or the only machine that is asked about cannot hold the model.
     """
     output = checked(config.output, SUFFIXES)
-    answered = good_answers if config.engine == GOOD else answers
-    found = answered(asks(config), shelf.rows(Path(config.results)) if config.imported else ())
+    found = [_here(config)] if is_here(config.device) else _elsewhere(config)
     if len(found) == 1 and found[0].refusal:
         raise UsageError(found[0].refusal)
     if all(one.refusal for one in found):
@@ -46,8 +47,37 @@ def run(config: DictConfig) -> int:
     return 0
 
 
-def asks(config: DictConfig) -> list[Ask]:
-    """The questions of a composed configuration: one, or one per known machine.
+def _here(config: DictConfig) -> Answer:
+    """The answer for this machine, by the fits of its own kernels."""
+    # It reads the store, whose imports take longer than the answer for any other machine.
+    from .here import answer_here, machine, records_of
+
+    if config.devices not in (None, 1):
+        raise UsageError(f"devices must be 1 on this machine; got {config.devices}")
+    if config.engine is not None:
+        raise UsageError(f"engine must be null on this machine, whose own kernels were measured; got {config.engine!r}")
+    records = records_of(config.results)
+    (ask,) = asks(config, [machine(records)])
+    return answer_here(ask, _formats(config), records)
+
+
+def _elsewhere(config: DictConfig) -> list[Answer]:
+    answered = good_answers if config.engine == GOOD else answers
+    found = answered(asks(config), shelf.rows(Path(config.results)) if config.imported else ())
+    if not any(one.basis == "specification" for one in found) or not Path(config.results).is_dir():
+        return found
+    from .here import any_kernels, widened
+
+    kernels = any_kernels(config.results)
+    return widened(found, _formats(config), kernels) if kernels else found
+
+
+def _formats(config: DictConfig) -> Formats:
+    return Formats(config.format.weight, config.format.kv, config.format.activation)
+
+
+def asks(config: DictConfig, devices: Sequence[Envelope] = ()) -> list[Ask]:
+    """The questions of a composed configuration: one, or one per known machine, or one for each of some machines.
 
     Raises:
         UsageError: for a value that is out of range; names field, value and what is accepted.
@@ -76,7 +106,7 @@ def asks(config: DictConfig) -> list[Ask]:
             parallel=config.parallel,
             price=config.price,
         )
-        for device in _devices(config)
+        for device in devices or _devices(config)
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from ..kernels.model import Model
 from ..kernels.op import Need, Workload
 from .calibrate.carry import carry
-from .calibrate.efficiency import Evidence, fit, group_of
+from .calibrate.efficiency import Evidence
 from .envelope import Envelope
 from .workloads import resident_bytes
 
@@ -104,12 +104,10 @@ def carried(
     refusal = _refusal(target, devices, needed_gb, missing)
     if refusal:
         return replace(blank, refusal=refusal)
-    efficiencies = fit(list(evidence.values()))
     parts: dict[str, float] = {}
     low = high = floor = memory = waiting = 0.0
     for need in called:
-        efficiency = efficiencies[group_of(need.workload)]
-        time = carry(evidence[need.workload], efficiency, target, share=need.workload.share(devices))
+        time = carry(evidence[need.workload], target, share=need.workload.share(devices))
         low, high = low + need.count * time.low_us, high + need.count * time.high_us
         floor, memory = floor + need.count * time.floor_us, memory + need.count * time.memory_us
         waiting += need.count * time.start_us

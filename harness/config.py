@@ -10,6 +10,7 @@ from omegaconf import MISSING
 
 from ..kernels.formats import format_names
 from ..kernels.registry import op_named, op_names
+from .devices import HERE
 
 
 @dataclass
@@ -152,6 +153,7 @@ class Validate:
 
     published: str | None = None
     kernels: str | None = None
+    steps: str | None = None
     rows: str | None = None
     leave_one_out: bool = False
     seed: int = 0
@@ -232,6 +234,7 @@ def register() -> None:
     store = ConfigStore.instance()
     for name, schema in SCHEMAS.items():
         store.store(name=f"{name}_schema", node=schema)
+    store.store(group="device", name=HERE, node={"name": HERE})
     for op in measured_ops():
         store.store(group="kernel", name=op, node=KernelChoice(ops=[op]))
     store.store(group="kernel", name="all", node=KernelChoice(ops=list(measured_ops())))

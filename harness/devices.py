@@ -19,6 +19,9 @@ from .catalogue import resolve
 from .envelope import Envelope, Memory, Quantity
 from .errors import UsageError
 
+HERE = "here"
+"""The device by whose name this machine is asked for."""
+
 _QUANTITY = [one.name for one in fields(Quantity)]
 _QUANTITY_REQUIRED = [one.name for one in fields(Quantity) if one.default is MISSING]
 _MEMORY = [one.name for one in fields(Memory) if one.name != "name"]
@@ -26,6 +29,11 @@ _ENVELOPE = [one.name for one in fields(Envelope)]
 _ENVELOPE_QUANTITIES = [one.name for one in fields(Envelope) if one.type == "Quantity | None"]
 
 _COUNTED = re.compile(r"\s*([^a-z]+?)\s*[x\u00d7]\s*(.*)", re.IGNORECASE | re.DOTALL)
+
+
+def is_here(device: Any) -> bool:
+    """Whether a configuration's device is this machine."""
+    return device is not None and device.get("name") == HERE
 
 
 def device_named(name: str) -> Envelope:

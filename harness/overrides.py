@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from . import catalogue
 from .config import SCHEMAS, FormatChoice, Timing
+from .devices import HERE
 from .errors import UsageError
 from .model_zoo import model_facts_from_model_zoo, section_of
 from .models import model_facts_from_hugging_face
@@ -69,6 +70,8 @@ def _prepared(override: str) -> str:
 
 
 def _entry(group: str, name: str) -> str:
+    if (group, name) == ("device", HERE):
+        return HERE
     path = Path(name).expanduser()
     if path.suffix not in (".json", ".yaml", ".yml"):
         return catalogue.resolve(group, name)

@@ -13,7 +13,7 @@ from ..kernels.formats import format_names
 from ..kernels.model import Formats, Step
 from ..kernels.op import Need, Workload
 from ..kernels.step import DecodeStep
-from .devices import device_from, target
+from .devices import device_from, is_here, target
 from .envelope import Envelope
 from .errors import UsageError, chosen
 from .models import model_from
@@ -96,5 +96,8 @@ def _targets(config: DictConfig) -> tuple[tuple[Envelope, int], ...]:
         raise UsageError(f"devices must be a whole number from 1; got {config.devices}")
     if config.device is None:
         return tuple(target(text) for text in config.targets)
+    if is_here(config.device):
+        # The table has a line for this machine whatever the targets are.
+        return ()
     facts: dict[str, Any] = OmegaConf.to_container(config.device, resolve=True)  # type: ignore[assignment]
     return ((device_from(facts, str(facts.get("name", "device"))), config.devices),)

@@ -13,6 +13,9 @@ from .store import Report, Store
 HISTORY_RUNS = 20
 """Runs of a host that say what is usual there: enough for a median, few enough to follow a change of the machine."""
 
+OWN_RUNS = 100
+"""Runs of this machine that its own fit rests on: reading more takes longer than an answer may."""
+
 
 @dataclass(frozen=True)
 class Usual:
@@ -55,3 +58,19 @@ def latest(store: Store, calls: Iterable[Workload]) -> Report[Measurement]:
     newest = {(one.subject.op, one.subject.axes, one.subject.implementation): one for one in found if one.host.key == here}
     ordered = sorted(newest.values(), key=lambda one: wanted[one.subject.op, one.subject.axes])
     return Report(ordered, report.unreadable)
+
+
+def own(store: Store, machine_key: str) -> Report[Measurement]:
+    """What was measured on this machine with the software that it was measured with last: kernels and steps with times.
+
+    Args:
+        store: where.
+        machine_key: of the machine; see `host.Host`.
+    """
+    report = store.read(
+        "machine_key = ? AND status = 'ok' AND implementation NOT LIKE 'peers.%' AND run_id IN (SELECT run_id FROM records "
+        "WHERE machine_key = ? AND status = 'ok' GROUP BY run_id ORDER BY max(started_at) DESC LIMIT ?)",
+        (machine_key, machine_key, OWN_RUNS),
+    )
+    here = report.found[-1].host.key if report.found else ""
+    return Report([one for one in report.found if one.host.key == here], report.unreadable)

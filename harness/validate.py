@@ -1,7 +1,8 @@
-"""`roofcast validate`: predictions beside published speeds or measured kernels. Measures nothing, imports no JAX."""
+"""`roofcast validate`: predictions beside published speeds, kernels or whole steps. Measures nothing, imports no JAX."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -12,27 +13,35 @@ from .. import conf
 from .calibrate.decode import EVIDENCE
 from .calibrate.kernels import rows as kernel_rows
 from .calibrate.published import Published, read
-from .errors import UsageError
+from .errors import UsageError, chosen
+from .host import fingerprint
 from .importing import shelf
 from .kernel_validation import validate as validate_kernels
+from .recall import own
 from .report import kernels as kernel_report
+from .report import steps as step_report
 from .report.output import checked
 from .report.table import show
 from .report.validation import ROWS, ROWS_SUFFIXES, left_out_table, table, write_rows
+from .steps import verdicts
+from .store import Store
 from .validation import LEVELS, Score, left_out, validate
 
-_OWN, _IMPORTED = "own", "imported"
+_OWN, _IMPORTED, _UNSEEN = "own", "imported", "unseen"
 
 
 def run(config: DictConfig) -> int:
     """Validates a file of published speeds or of measured kernels, the project's own evidence where none is named. Returns 0.
 
-    A line that cannot be read or predicted is refused with its reason, and the others are done.
+    With `steps` it is the whole steps in the store instead, against the fits of this machine's kernels. A line that cannot
+    be read or predicted is refused with its reason, and the others are done.
     """
     if config.seed < 0:
         raise UsageError(f"seed must be a whole number from 0; got {config.seed}")
     if config.published and config.kernels:
         raise UsageError(f"published and kernels must not both be given; got {config.published!r} and {config.kernels!r}")
+    if config.steps and (config.published or config.kernels or config.leave_one_out):
+        raise UsageError(f"steps must be given without published, kernels and leave_one_out; got {config.steps!r}")
     if config.leave_one_out and (config.kernels or config.published not in (None, _OWN)):
         raise UsageError(
             "leave_one_out must be false where a file is validated: it leaves parts of the project's own evidence out"
@@ -40,6 +49,8 @@ def run(config: DictConfig) -> int:
     rows = checked(config.rows, ROWS_SUFFIXES, ROWS)
     if config.leave_one_out:
         return _left_out(rows)
+    if config.steps:
+        return _steps(config, rows)
     return _kernels(config, rows) if config.kernels else _published(config, rows)
 
 
@@ -89,3 +100,16 @@ def _kernels(config: DictConfig, written: Path | None) -> int:
         kernel_report.write_rows(verdicts, written)
         print(f"  {len(verdicts.basis)} predictions and {len(verdicts.refused)} reasons in {written}")
     return 0
+
+
+def _steps(config: DictConfig, written: Path | None) -> int:
+    leave_out = chosen("steps", config.steps, (_OWN, _UNSEEN)) == _UNSEEN
+    report = own(Store(Path(config.results)), fingerprint().machine_key)
+    if report.complaint:
+        print(f"roofcast: {report.complaint}", file=sys.stderr)
+    found = verdicts(report.found, leave_out=leave_out)
+    show(step_report.table(found, leave_out=leave_out))
+    if written:
+        step_report.write_rows(found, written)
+        print(f"  {len(found)} steps in {written}")
+    return int(bool(report.complaint))

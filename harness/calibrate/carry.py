@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ...kernels.op import Cost, Workload
 from ..envelope import Envelope
-from .efficiency import Efficiency, Evidence
+from .efficiency import Evidence
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ def scaled_us(latency_us: float, cost: Cost, *, bandwidth_ratio: float, peak_rat
     return latency_us * bandwidth_ratio**-memory_share * peak_ratio ** (memory_share - 1)
 
 
-def streamed_us(cost: Cost, efficiency: Efficiency, *, start_us: float, bandwidth_gbs: float) -> float:
+def streamed_us(cost: Cost, fraction: float, *, start_us: float, bandwidth_gbs: float) -> float:
     """t0 + bytes / (eta * bandwidth), with eta measured here and t0 the target's own."""
-    return start_us + cost.streamed_bytes / (efficiency.fraction * bandwidth_gbs) / 1e3
+    return start_us + cost.streamed_bytes / (fraction * bandwidth_gbs) / 1e3
 
 
-def carry(evidence: Evidence, efficiency: Efficiency, target: Envelope, *, share: float) -> Carried:
+def carry(evidence: Evidence, target: Envelope, *, share: float) -> Carried:
     """The kernel on one chip of the target that holds `share` of what streams.
 
     The point is `streamed_us`, which real kernels follow better than scaling does; the interval spans both rules,
@@ -62,10 +62,12 @@ def carry(evidence: Evidence, efficiency: Efficiency, target: Envelope, *, share
     peak = target.peak_flops(format)
     memory_us = cost.streamed_bytes / target.main.bandwidth_gbs.value / 1e3
     floor_us = max(memory_us, cost.flops / peak * 1e6)
-    start_us = _start_us(efficiency, target)
+    start_us = _start_us(evidence, target)
     bandwidths = (target.main.best_read_gbs, target.main.bandwidth_gbs.value)
     arithmetic_us = cost.flops / peak * 1e6
-    estimates = [max(arithmetic_us, streamed_us(cost, efficiency, start_us=start_us, bandwidth_gbs=b)) for b in bandwidths]
+    estimates = [
+        max(arithmetic_us, streamed_us(cost, evidence.fraction, start_us=start_us, bandwidth_gbs=b)) for b in bandwidths
+    ]
     for latency_us in (evidence.low_us, evidence.high_us):
         carried = scaled_us(
             latency_us * share if cost.streamed_bytes else latency_us,
@@ -80,14 +82,14 @@ def carry(evidence: Evidence, efficiency: Efficiency, target: Envelope, *, share
     return Carried(low, point, high, floor_us, memory_us, min(start_us, point))
 
 
-def _start_us(efficiency: Efficiency, target: Envelope) -> float:
+def _start_us(evidence: Evidence, target: Envelope) -> float:
     """The target's own start-up time per kernel, or this machine's where none is known.
 
     A published time per layer holds the start-up of the layer's kernels already.
     """
     if target.launch_us is not None:
         return target.launch_us.value
-    return 0.0 if target.layer_us is not None else efficiency.start_us
+    return 0.0 if target.layer_us is not None else evidence.start_us
 
 
 def compute_format(workload: Workload) -> str:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import numpy as np
-
 from ...kernels.op import Workload
 from ..envelope import Envelope, Memory, Quantity
 from ..figures import Ceilings
 from ..host import Host
 from ..record import Measurement
-from .carry import compute_format
-from .efficiency import Evidence
 
 
 def best(records: Iterable[Measurement]) -> Mapping[Workload, Measurement]:
@@ -26,11 +22,6 @@ def best(records: Iterable[Measurement]) -> Mapping[Workload, Measurement]:
         if rival is None or rival.statistics is None or record.statistics.latency_us < rival.statistics.latency_us:
             found[workload] = record
     return found
-
-
-def evidence(records: Mapping[Workload, Measurement]) -> Mapping[Workload, Evidence]:
-    """Each call's time with the ceilings that were measured beside it."""
-    return {workload: _evidence(workload, record) for workload, record in records.items()}
 
 
 def envelope_of(ceilings: Ceilings, host: Host, measured_at: str) -> Envelope:
@@ -67,22 +58,4 @@ def envelope_of(ceilings: Ceilings, host: Host, measured_at: str) -> Envelope:
         peak_tflops={name: quantity(gflops / 1e3) for name, gflops in peaks.items()},
         multiply_add_tflops=quantity(ceilings.multiply_add_gflops / 1e3),
         launch_us=quantity(ceilings.dispatch_us),
-    )
-
-
-def _evidence(workload: Workload, record: Measurement) -> Evidence:
-    statistics, ceilings, timing = record.statistics, record.ceilings, record.timing
-    if statistics is None or ceilings is None or timing is None:
-        raise ValueError(f"{record.subject.label} has no time: its status is {record.outcome.status}")
-    # The probes beside the very samples that the statistics rest on: the machine has drifted since its ceilings were taken.
-    used = np.array(timing.calm) if statistics.disturbance == 0 else np.ones(len(timing.calm), bool)
-    read_gbs = float(np.median(np.array(timing.read_probe_gbs)[used]))
-    arithmetic = float(np.median(np.array(timing.multiply_add_probe_gflops)[used])) / ceilings.multiply_add_gflops
-    return Evidence(
-        workload,
-        statistics.latency_low_us,
-        statistics.latency_us,
-        statistics.latency_high_us,
-        read_gbs=read_gbs,
-        flops_per_s=arithmetic * envelope_of(ceilings, record.host, record.started_at).peak_flops(compute_format(workload)),
     )

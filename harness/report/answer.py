@@ -27,7 +27,7 @@ def tables(answers: Sequence[Answer], source: str) -> list[Table]:
         answers: to one model's questions.
         source: of the model's shape, in words.
     """
-    notes = [f"model: {source}", interval_note()]
+    notes = [f"model: {source}", answers[0].interval or interval_note()]
     return _full(answers[0], notes) if len(answers) == 1 else [_lines(answers, notes)]
 
 

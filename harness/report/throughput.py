@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...kernels.op import Workload
-from ..calibrate.evidence import best, evidence
+from ..answer import Answer, Ask, answers, true_bits
+from ..calibrate.evidence import best
+from ..calibrate.own.reached import evidence
 from ..carry import Bound, Prediction, carried, measured_here
 from ..plan import Plan
 from ..record import Measurement
@@ -22,7 +24,13 @@ _COLUMNS = [
     Column("TPOT", "ms"),
     Column("bound", text=True),
     Column("basis", text=True),
+    Column("predict says", "tok/s"),
 ]
+
+_WHY = (
+    "predict says: what roofcast predict answers, from published speeds of engines on such machines. It knows what engines "
+    "lose between kernels and nothing of ours; the row carries our kernels, and knows of the machine its specification only."
+)
 
 
 def predictions(records: Sequence[Measurement], asked: Plan) -> list[Prediction]:
@@ -43,20 +51,45 @@ def predictions(records: Sequence[Measurement], asked: Plan) -> list[Prediction]
 def throughput_table(records: Sequence[Measurement], asked: Plan) -> Table:
     """Decode throughput at batch 1 on every machine of the plan, or why there is none."""
     step = asked.step
-    answers = predictions(records, asked)
+    lines, said = predictions(records, asked), ["", *_predicted(asked)]
     title = f"Decode of {step.model.name} at batch 1, context {step.context}, {step.formats.weight} weights"
     notes = [
         "this machine: sum of the measured kernels. Others: t0 + bytes / (efficiency x bandwidth), efficiencies measured here.",
         "low and high span this rule, envelope scaling, the sampling intervals, and peak against measured bandwidth.",
+        *([_WHY] if asked.targets else []),
         *([f"{asked.caveat}."] if asked.caveat else []),
-        *dict.fromkeys(f"{answer.target}: {note}." for answer in answers for note in answer.notes),
+        *dict.fromkeys(f"{line.target}: {note}." for line in lines for note in line.notes),
     ]
-    return Table(title, _COLUMNS, [_row(answer) for answer in answers], notes)
+    return Table(title, _COLUMNS, [_row(line, cell) for line, cell in zip(lines, said, strict=True)], notes)
 
 
-def _row(answer: Prediction) -> list[str]:
-    head = [answer.target, figure(answer.needed_gb), figure(answer.capacity_gb)]
-    if answer.refusal:
-        return [*head, "-", "-", "-", "-", "-", answer.refusal]
-    rates = [figure(rate) for rate in answer.tokens_per_s]
-    return [*head, *rates, figure(answer.tpot_us / 1e3), answer.bound, answer.basis]
+def _predicted(asked: Plan) -> list[str]:
+    """What `roofcast predict` says of each target: point, interval and basis."""
+    step, formats = asked.step, asked.step.formats
+    asks = [
+        Ask(
+            step.model,
+            device,
+            formats.weight,
+            weight_bits=true_bits(formats.weight),
+            kv_bits=true_bits(formats.kv, (1, step.model.head_dim)),
+            context=step.context,
+            devices=count,
+        )
+        for device, count in asked.targets
+    ]
+    return ["-" if one.refusal else _said(one) for one in answers(asks)]
+
+
+def _said(answer: Answer) -> str:
+    speed = answer.tokens_per_s
+    low, point, high = (figure(float(end)) for end in (speed.low, speed.point, speed.high))
+    return f"{point} ({low} to {high}), {answer.basis}"
+
+
+def _row(line: Prediction, predicted: str) -> list[str]:
+    head = [line.target, figure(line.needed_gb), figure(line.capacity_gb)]
+    if line.refusal:
+        return [*head, "-", "-", "-", "-", "-", line.refusal, predicted]
+    rates = [figure(rate) for rate in line.tokens_per_s]
+    return [*head, *rates, figure(line.tpot_us / 1e3), line.bound, line.basis, predicted]

@@ -22,8 +22,9 @@ def perfect(step: Step) -> dict[Workload, Evidence]:
     """Evidence of kernels that run at their floor here, and take 1 us where nothing streams."""
     found = {}
     for need in decode_step(step):
-        time_us = max(1.0, need.workload.cost().streamed_bytes / READ_GBS / 1e3)
-        found[need.workload] = Evidence(need.workload, time_us, time_us, time_us, READ_GBS, 1e11)
+        floor_us = need.workload.cost().streamed_bytes / READ_GBS / 1e3
+        time_us, start_us = max(1.0, floor_us), 0.0 if floor_us else 1.0
+        found[need.workload] = Evidence(need.workload, time_us, time_us, time_us, READ_GBS, 1e11, start_us)
     return found
 
 
@@ -132,7 +133,7 @@ def test_the_bound_is_what_most_of_the_time_goes_to() -> None:
     step = step_of("llama-3.1-8b")
     # Half of the bandwidth is slow streaming, not latency.
     slow = {
-        workload: replace(one, low_us=2 * one.low_us, latency_us=2 * one.latency_us, high_us=2 * one.high_us)
+        workload: replace(one, low_us=2 * one.low_us, latency_us=2 * one.latency_us, high_us=2 * one.high_us, fraction=0.5)
         for workload, one in perfect(step).items()
     }
     assert carried(decode_step(step), slow, H100, 1, step.model).bound == "memory"
