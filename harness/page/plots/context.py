@@ -1,0 +1,47 @@
+"""Speed over the context's length."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .plot import Column, Plot, Source
+from .theme import DASHES
+
+if TYPE_CHECKING:
+    import altair as alt
+
+
+def _draw() -> alt.LayerChart:
+    import altair as alt
+
+    base = alt.Chart(alt.NamedData("rows")).encode(
+        x=alt.X("context:Q", title="context (tokens)", scale=alt.Scale(type="log", base=2, nice=False), axis=alt.Axis(format=",d")),
+        color=alt.Color("device:N", title="machine", sort=None),
+    )
+    band = base.mark_area(opacity=0.12).encode(y=alt.Y("low:Q"), y2="high:Q")
+    line = base.mark_line(strokeWidth=2).encode(
+        y=alt.Y("point:Q", title="tokens per second", scale=alt.Scale(type="log", nice=False, padding=8)),
+        strokeDash=alt.StrokeDash("device:N", title="machine", sort=None, scale=alt.Scale(range=list(map(list, DASHES)))),
+    )
+    point = base.mark_point(filled=True, size=60, opacity=1, tooltip=alt.TooltipContent("data")).encode(
+        y="point:Q", shape=alt.Shape("device:N", title="machine", sort=None)
+    )
+    return alt.layer(band, line, point).properties(height=320)
+
+
+PLOT = Plot(
+    "context",
+    "Speed over context",
+    "The same model and format at every context, on some machines and the chosen one, each on the fewest devices that hold the "
+    "model and its cache. A line steps where more devices become necessary.",
+    "predictions",
+    {"rows": Source("speeds", {"model": "model", "format": "format", "device": "device"}, also={"device": "compare"})},
+    (
+        Column("device", "machine"),
+        Column("context", "context"),
+        Column("chips", "devices"),
+        Column("point", "tok/s (80 %)", ends=("low", "high")),
+    ),
+    _draw,
+    "None of these machines holds this model.",
+)
