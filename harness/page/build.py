@@ -93,7 +93,8 @@ def export(data: Data, folder: Path) -> list[Path]:
         rows = {name: rows_of(source, data.datasets, chosen)[: plot.most] for name, source in plot.sources.items()}
         if not next(iter(rows.values())):
             continue
-        spec = plot.spec() | {"datasets": rows, "width": _EXPORT_WIDTH, "config": config(LIGHT) | {"background": "white"}}
+        spec = plot.spec()
+        spec |= {"datasets": spec.get("datasets", {}) | rows, "width": _EXPORT_WIDTH, "height": plot.height_of(rows), "config": config(LIGHT) | {"background": "white"}}
         svg, png = folder / f"{plot.name}.svg", folder / f"{plot.name}.png"
         svg.write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
         png.write_bytes(vl_convert.vegalite_to_png(spec, scale=_PNG_SCALE))
@@ -108,6 +109,8 @@ def _described(plot: Plot) -> Mapping[str, Any]:
         "columns": [asdict(one) for one in plot.columns],
         "empty": plot.empty,
         "most": plot.most,
+        "height": plot.height,
+        "per": plot.per,
         "spec": plot.spec(),
     }
 

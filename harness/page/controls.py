@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -71,10 +70,13 @@ def choices(data: Data) -> dict[str, Any]:
     chosen |= {one.name: ANY for one in CONTROLS if one.any}
     for name in ("step", "series"):
         control = next(one for one in CONTROLS if one.name == name)
-        found = [row[control.field] for row in data.datasets[control.dataset] if row["envelope"] == chosen["envelope"]
-                 and row.get(control.field)]  # fmt: skip
-        # What was measured most often has most to say over time.
-        chosen[name] = Counter(found).most_common(1)[0][0] if found else None
+        weight: dict[str, tuple[int, float]] = {}
+        for row in data.datasets[control.dataset]:
+            if row["envelope"] == chosen["envelope"] and (value := row.get(control.field)):
+                count, time_us = weight.get(value, (0, 0.0))
+                # What was measured most often, and of that what takes longest, has most to say.
+                weight[value] = (count + 1, max(time_us, (row.get("latency_us") or 0.0) * (row.get("count") or 1)))
+        chosen[name] = max(weight, key=lambda one: weight[one], default=None)
     return chosen
 
 

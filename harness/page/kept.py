@@ -86,14 +86,24 @@ def _row(one: Mapping[str, Any]) -> Row:
 
 
 def roofs(rows: Iterable[Row]) -> list[Row]:
-    """Lines of every machine's newest ceilings: memory up to the fastest arithmetic, each arithmetic from where it binds."""
-    newest = {one["envelope"]: one for one in rows if one["roofs"]}
-    return [line for name, one in newest.items() for line in roof_lines(name, one["roofs"], one["from"])]
+    """Lines of every machine's ceilings: memory up to the fastest arithmetic, each arithmetic from where it binds.
+
+    The largest of all runs: what a machine can do at the most does not fall while its neighbours are busy.
+    """
+    most: dict[str, dict[str, float]] = {}
+    origin: dict[str, str] = {}
+    for one in rows:
+        known = most.setdefault(one["envelope"], {})
+        for name, rate in one["roofs"].items():
+            if rate and rate > known.get(name, 0.0):
+                known[name] = rate
+                origin[one["envelope"]] = one["from"]
+    return [line for name, rates in most.items() if rates for line in roof_lines(name, rates, origin[name])]
 
 
-def roof_lines(envelope: str, rates: Mapping[str, float | None], origin: str) -> list[Row]:
+def roof_lines(envelope: str, rates: Mapping[str, float], origin: str) -> list[Row]:
     """Two points per roof, in FLOP per byte and GFLOP/s, from `memory read` in GB/s and the others in GFLOP/s."""
-    memory = rates["memory read"]
+    memory = rates.get("memory read")
     arithmetic = {name: rate for name, rate in rates.items() if name != "memory read" and rate}
     if not memory or not arithmetic:
         return []

@@ -6,9 +6,9 @@ from .plot import Plot
 __all__ = ["PLOTS", "Plot"]
 
 PLOTS: tuple[Plot, ...] = (
-    speeds.PLOT,
     waterfall.PLOT,
     context.PLOT,
+    speeds.PLOT,
     energy.PLOT,
     cost.PLOT,
     roofline.PLOT,

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def _draw() -> alt.LayerChart:
     import altair as alt
 
-    base = alt.Chart(alt.NamedData("rows")).transform_calculate(name="datum.kernel + ' (' + datum.code + ')'")
-    kernel = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=190))
+    base = alt.Chart(alt.NamedData("rows")).transform_calculate(name="datum.kernel + '|' + datum.code")
+    kernel = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=190, labelExpr="split(datum.label, '|')"))
     share = alt.X("fraction:Q", title="share of the ceiling", axis=alt.Axis(format=".0%"), scale=alt.Scale(domainMin=0))
     bound = alt.Color(
         "bound:N", title="bound", scale=alt.Scale(domain=["memory", "compute", "latency"], range=[BLUE, VERMILION, GREEN])
@@ -23,7 +23,7 @@ def _draw() -> alt.LayerChart:
     bar = base.mark_bar(cornerRadius=2, opacity=0.85, tooltip=alt.TooltipContent("data")).encode(x=share, y=kernel, color=bound)
     spread = base.mark_rule(strokeWidth=2).encode(x=alt.X("fraction_low:Q"), x2="fraction_high:Q", y=kernel)
     full = alt.Chart(alt.InlineData([{"full": 1}])).mark_rule(strokeDash=[4, 3]).encode(x="full:Q")
-    return alt.layer(bar, spread, full).properties(height=alt.Step(22))
+    return alt.layer(bar, spread, full)
 
 
 PLOT = Plot(
@@ -50,4 +50,6 @@ PLOT = Plot(
     _draw,
     "Nothing with a measured ceiling matches. Measure this machine: roofcast bench",
     most=60,
+    height=32,
+    per=("kernel", "code"),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .plot import Column, Plot, Source
-from .theme import DASHES
+from .theme import log_axis
 
 if TYPE_CHECKING:
     import altair as alt
@@ -17,16 +17,14 @@ def _draw() -> alt.LayerChart:
     base = alt.Chart(alt.NamedData("rows")).encode(
         x=alt.X("context:Q", title="context (tokens)", scale=alt.Scale(type="log", base=2, nice=False), axis=alt.Axis(format=",d")),
         color=alt.Color("device:N", title="machine", sort=None),
+        shape=alt.Shape("device:N", title="machine", sort=None),
     )
     band = base.mark_area(opacity=0.12).encode(y=alt.Y("low:Q"), y2="high:Q")
     line = base.mark_line(strokeWidth=2).encode(
-        y=alt.Y("point:Q", title="tokens per second", scale=alt.Scale(type="log", nice=False, padding=8)),
-        strokeDash=alt.StrokeDash("device:N", title="machine", sort=None, scale=alt.Scale(range=list(map(list, DASHES)))),
+        y=alt.Y("point:Q", title="tokens per second", axis=log_axis(), scale=alt.Scale(type="log", nice=False, padding=8))
     )
-    point = base.mark_point(filled=True, size=60, opacity=1, tooltip=alt.TooltipContent("data")).encode(
-        y="point:Q", shape=alt.Shape("device:N", title="machine", sort=None)
-    )
-    return alt.layer(band, line, point).properties(height=320)
+    point = base.mark_point(filled=True, size=60, opacity=1, tooltip=alt.TooltipContent("data")).encode(y="point:Q")
+    return alt.layer(band, line, point)
 
 
 PLOT = Plot(
@@ -44,4 +42,5 @@ PLOT = Plot(
     ),
     _draw,
     "None of these machines holds this model.",
+    height=320,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .plot import Column, Plot, Source
-from .theme import BLUE
+from .theme import BLUE, log_axis
 
 if TYPE_CHECKING:
     import altair as alt
@@ -17,9 +17,9 @@ def _draw() -> alt.LayerChart:
     base = alt.Chart(alt.NamedData("rows")).encode(y=alt.Y("device:N", sort=alt.SortField("cost_point"), title=None))
     interval = base.mark_rule(strokeWidth=2, opacity=0.75, color=BLUE).encode(x=alt.X("cost_low:Q"), x2="cost_high:Q")
     point = base.mark_point(filled=True, size=60, opacity=1, color=BLUE, tooltip=alt.TooltipContent("data")).encode(
-        x=alt.X("cost_point:Q", title="per million tokens", scale=alt.Scale(type="log", nice=False, padding=12))
+        x=alt.X("cost_point:Q", title="per million tokens", axis=log_axis(), scale=alt.Scale(type="log", nice=False, padding=12))
     )
-    return alt.layer(interval, point).properties(height=alt.Step(19))
+    return alt.layer(interval, point)
 
 
 PLOT = Plot(
@@ -36,4 +36,6 @@ PLOT = Plot(
     ),
     _draw,
     "No machine holds this model.",
+    height=19,
+    per=("device",),
 )

@@ -18,10 +18,10 @@ def _draw() -> alt.LayerChart:
     bar = base.mark_bar(cornerRadius=2, opacity=0.85, color=BLUE, tooltip=alt.TooltipContent("data")).encode(
         x=alt.X("share:Q", title="published speeds inside the 80 % interval", axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1]))
     )
-    count = base.mark_text(align="left", dx=4).encode(x="share:Q", text=alt.Text("said:N"))
+    count = base.mark_text(align="left", dx=4).encode(x=alt.datum(1), text=alt.Text("said:N"))
     aim = alt.Chart(alt.InlineData([{"aim": 0.8}])).mark_rule(strokeDash=[4, 3]).encode(x="aim:Q")
     counted = count.transform_calculate(said="datum.inside + ' of ' + datum.rows")
-    return alt.layer(bar, counted, aim).properties(height=alt.Step(21))
+    return alt.layer(bar, counted, aim)
 
 
 PLOT = Plot(
@@ -39,4 +39,6 @@ PLOT = Plot(
     ),
     _draw,
     "No published speed was predicted.",
+    height=21,
+    per=("hardware",),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .plot import Column, Plot, Source
-from .theme import BLUE, VERMILION
+from .theme import BLUE, VERMILION, log_axis
 
 if TYPE_CHECKING:
     import altair as alt
@@ -20,10 +20,10 @@ def _draw() -> alt.LayerChart:
     )
     interval = base.mark_rule(strokeWidth=2, opacity=0.75).encode(x=alt.X("low:Q"), x2="high:Q")
     point = base.mark_point(filled=True, size=55, opacity=1, tooltip=alt.TooltipContent("data")).encode(
-        x=alt.X("point:Q", title="joules per token", scale=alt.Scale(type="log", nice=False, padding=12)),
+        x=alt.X("point:Q", title="joules per token", axis=log_axis(), scale=alt.Scale(type="log", nice=False, padding=12)),
         shape=alt.Shape("power:N", title="power", scale=alt.Scale(domain=["typical", "peak"])),
     )
-    return alt.layer(interval, point).properties(height=alt.Step(12))
+    return alt.layer(interval, point)
 
 
 PLOT = Plot(
@@ -43,4 +43,6 @@ PLOT = Plot(
     ),
     _draw,
     "No machine of known power holds this model.",
+    height=24,
+    per=("device",),
 )

@@ -62,6 +62,8 @@ class Plot:
         columns: of the table.
         draw: makes the chart on named data.
         empty: what to say where there are no rows.
+        height: pixels of the drawing, or of each line where there is one per value of the fields `per`.
+        per: see there.
         most: rows drawn at the most, the first ones.
     """
 
@@ -73,11 +75,20 @@ class Plot:
     columns: Sequence[Column]
     draw: Callable[[], alt.Chart | alt.LayerChart]
     empty: str
+    height: int
+    per: Sequence[str] = ()
     most: int | None = None
 
     def spec(self) -> dict[str, Any]:
         """The chart in Vega-Lite, without its rows."""
         return self.draw().to_dict()
+
+
+    def height_of(self, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> int:
+        """Pixels of the drawing; the page's script does the same."""
+        if not self.per:
+            return self.height
+        return self.height * len({tuple(row.get(name) for name in self.per) for some in rows.values() for row in some})
 
 
 def rows_of(source: Source, datasets: Mapping[str, Sequence[Mapping[str, Any]]], choices: Mapping[str, Any]) -> list[Any]:

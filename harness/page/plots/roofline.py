@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .plot import Column, Plot, Source
-from .theme import BLUE, GREEN, VERMILION
+from .theme import BLUE, GREEN, VERMILION, log_axis
 
 if TYPE_CHECKING:
     import altair as alt
@@ -15,9 +15,9 @@ def _draw() -> alt.LayerChart:
     import altair as alt
 
     intensity = alt.X(
-        "intensity:Q", title="arithmetic intensity (FLOP per byte)", scale=alt.Scale(type="log", nice=False, padding=8)
+        "intensity:Q", title="arithmetic intensity (FLOP per byte)", axis=log_axis(), scale=alt.Scale(type="log", nice=False, padding=8)
     )
-    rate = alt.Y("gflops:Q", title="GFLOP/s", scale=alt.Scale(type="log", nice=False, padding=12))
+    rate = alt.Y("gflops:Q", title="GFLOP/s", axis=log_axis(), scale=alt.Scale(type="log", nice=False, padding=12))
     roof = (
         alt.Chart(alt.NamedData("roofs"))
         .mark_line(strokeWidth=1.5, color="#76808c")
@@ -31,7 +31,7 @@ def _draw() -> alt.LayerChart:
     point = kernels.mark_point(filled=True, size=60, opacity=0.8, tooltip=alt.TooltipContent("data")).encode(
         y=rate, shape=alt.Shape("bound:N", title="bound", scale=alt.Scale(domain=["memory", "compute", "latency"]))
     )
-    return alt.layer(roof, spread, point).resolve_scale(strokeDash="independent").properties(height=380)
+    return alt.layer(roof, spread, point).resolve_scale(strokeDash="independent")
 
 
 PLOT = Plot(
@@ -60,4 +60,5 @@ PLOT = Plot(
     ),
     _draw,
     "No kernel matches.",
+    height=380,
 )

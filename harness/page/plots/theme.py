@@ -10,13 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-BLUE, VERMILION, GREEN, PURPLE, AMBER, GREY = "#2b7bba", "#d55e00", "#00916a", "#b5629a", "#a87400", "#76808c"
-COLOURS: Sequence[str] = (BLUE, VERMILION, GREEN, PURPLE, AMBER, GREY)
-SHAPES: Sequence[str] = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
-DASHES: Sequence[Sequence[int]] = ((1, 0), (6, 3), (2, 2), (8, 3, 2, 3), (4, 4), (10, 4))
+BLUE, VERMILION, GREEN, PURPLE, AMBER, VIOLET, GREY = (
+    "#2b7bba", "#d55e00", "#00916a", "#b5629a", "#a87400", "#7b68d4", "#76808c",
+)  # fmt: skip
+COLOURS: Sequence[str] = (BLUE, VERMILION, GREEN, PURPLE, AMBER, VIOLET, GREY)
+SHAPES: Sequence[str] = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
 
 LIGHT = {"ink": "#1b1f24", "muted": "#57606a", "grid": "#dfe3e8", "ground": "#ffffff"}
 DARK = {"ink": "#e8ebef", "muted": "#a3adb8", "grid": "#333a43", "ground": "#14181d"}
+
+
+_POWER_OF_TEN = "abs(log(datum.value) / LN10 - round(log(datum.value) / LN10)) < 1e-6"
+
+
+def log_axis(**more: Any) -> dict[str, Any]:
+    """An axis of a logarithmic scale whose grid is drawn at powers of ten, faintly between them."""
+    return {"gridOpacity": {"condition": {"test": _POWER_OF_TEN, "value": 1}, "value": 0.3}, **more}
 
 
 def config(theme: Mapping[str, str]) -> dict[str, Any]:
@@ -31,7 +40,7 @@ def config(theme: Mapping[str, str]) -> dict[str, Any]:
         "axis": text
         | {"gridColor": theme["grid"], "domainColor": theme["muted"], "tickColor": theme["muted"], "titleFontWeight": 500,
            "labelLimit": 150, "labelOverlap": True},
-        "legend": text | {"orient": "bottom", "columns": 3, "symbolSize": 90, "labelLimit": 150},
+        "legend": text | {"orient": "bottom", "columns": 3, "symbolSize": 90, "symbolOpacity": 1, "labelLimit": 150},
         "text": {"color": theme["ink"], "fontSize": 12},
         "rule": {"color": theme["ink"]},
         "range": {"category": list(COLOURS), "symbol": list(SHAPES)},

@@ -23,7 +23,7 @@ def _draw() -> alt.LayerChart:
     share = base.mark_text(align="left", dx=4).encode(
         x="end_ms:Q", text=alt.Text("share:Q", format=".1%")
     )
-    return alt.layer(bar, share).properties(height=alt.Step(28))
+    return alt.layer(bar, share)
 
 
 PLOT = Plot(
@@ -39,6 +39,8 @@ PLOT = Plot(
     ),
     _draw,
     "This machine does not hold this model.",
+    height=28,
+    per=("term",),
 )
 
 MEASURED = Plot(
@@ -51,4 +53,6 @@ MEASURED = Plot(
     PLOT.columns,
     _draw,
     "No step was measured on this machine. Measure one: roofcast bench",
+    height=28,
+    per=("term",),
 )

@@ -66,19 +66,26 @@
     if (!rows[first].length) {
       place.replaceChildren(element("p", { textContent: plot.empty }));
     } else {
-      const spec = { ...plot.spec, datasets: rows, width: "container", autosize: { type: "fit-x", contains: "padding" } };
+      const spec = { ...plot.spec, datasets: { ...plot.spec.datasets, ...rows }, width: "container", height: heightOf(plot, rows), autosize: { type: "fit-x", contains: "padding" } };
       const done = await window.vegaEmbed(place, spec, {
         actions: false,
         renderer: all.length > 2500 ? "canvas" : "svg",
         config: page.themes[root.dataset.theme],
         tooltip: (_, event, __, row) => tip(plot, event, row),
       });
+      // The frame names the plot, and the table says its values: what Vega names itself has no words.
+      place.querySelector("svg")?.setAttribute("aria-hidden", "true");
       done.view.addEventListener("click", (_, item) => item?.datum?.from && open(item.datum));
       views.set(name, done);
     }
     before?.finalize();
     frame.dataset.drawn = rows[first].length;
   };
+
+  const heightOf = (plot, rows) =>
+    plot.per.length
+      ? plot.height * new Set(Object.values(rows).flat().map((row) => JSON.stringify(plot.per.map((name) => row[name])))).size
+      : plot.height;
 
   const describe = (plot, all, drawn) => {
     const controls = new Set(Object.values(Object.values(plot.sources)[0].chosen));
