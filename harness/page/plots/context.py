@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .plot import Column, Plot, Source
-from .theme import log_axis
+from .theme import coloured_legend, log_axis
 
 if TYPE_CHECKING:
     import altair as alt
@@ -16,14 +16,15 @@ def _draw() -> alt.LayerChart:
 
     base = alt.Chart(alt.NamedData("rows")).encode(
         x=alt.X("context:Q", title="context (tokens)", scale=alt.Scale(type="log", base=2, nice=False), axis=alt.Axis(format=",d")),
-        color=alt.Color("device:N", title="machine", sort=None),
-        shape=alt.Shape("device:N", title="machine", sort=None),
+        color=alt.Color("device:N", sort=None, legend=None),
     )
     band = base.mark_area(opacity=0.12).encode(y=alt.Y("low:Q"), y2="high:Q")
     line = base.mark_line(strokeWidth=2).encode(
         y=alt.Y("point:Q", title="tokens per second", axis=log_axis(), scale=alt.Scale(type="log", nice=False, padding=8))
     )
-    point = base.mark_point(filled=True, size=60, opacity=1, tooltip=alt.TooltipContent("data")).encode(y="point:Q")
+    point = base.mark_point(filled=True, size=60, opacity=1, tooltip=alt.TooltipContent("data")).encode(
+        y="point:Q", shape=alt.Shape("device:N", title="machine", sort=None, legend=coloured_legend())
+    )
     return alt.layer(band, line, point)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .plot import Column, Plot, Source
-from .theme import log_axis
+from .theme import coloured_legend, log_axis
 
 if TYPE_CHECKING:
     import altair as alt
@@ -17,11 +17,11 @@ def _draw() -> alt.LayerChart:
     rows = alt.Chart(alt.NamedData("rows"))
     scale = alt.Scale(type="log", nice=False, padding=10)
     given = alt.X("published:Q", title="published (tok/s)", axis=log_axis(), scale=scale)
-    kind = alt.Color("kind:N", title="machine")
+    kind = alt.Color("kind:N", legend=None)
     same = rows.mark_line(strokeDash=[4, 3], strokeWidth=1.5, color="#76808c").encode(x=given, y=alt.Y("published:Q"))
     interval = rows.mark_rule(strokeWidth=1.5, opacity=0.55).encode(x=given, y=alt.Y("low:Q"), y2="high:Q", color=kind)
     point = rows.mark_point(filled=True, size=48, opacity=0.9, tooltip=alt.TooltipContent("data")).encode(
-        x=given, y=alt.Y("predicted:Q", title="predicted (tok/s)", axis=log_axis(), scale=scale), color=kind, shape=alt.Shape("kind:N", title="machine")
+        x=given, y=alt.Y("predicted:Q", title="predicted (tok/s)", axis=log_axis(), scale=scale), color=kind, shape=alt.Shape("kind:N", title="machine", legend=coloured_legend())
     )
     return alt.layer(same, interval, point)
 

@@ -28,6 +28,12 @@ def log_axis(**more: Any) -> dict[str, Any]:
     return {"gridOpacity": {"condition": {"test": _POWER_OF_TEN, "value": 1}, "value": 0.3}, **more}
 
 
+def coloured_legend() -> dict[str, Any]:
+    """A legend of shapes, each in its colour: Vega-Lite joins no legends of layers that do not all have both."""
+    fill = {"expr": "scale('color', datum.value)"}
+    return {"symbolFillColor": fill, "symbolStrokeColor": fill}
+
+
 def config(theme: Mapping[str, str]) -> dict[str, Any]:
     """Vega-Lite configuration in the colours of a theme."""
     text = {"labelColor": theme["muted"], "titleColor": theme["ink"], "labelFontSize": 12, "titleFontSize": 12}
@@ -40,7 +46,7 @@ def config(theme: Mapping[str, str]) -> dict[str, Any]:
         "axis": text
         | {"gridColor": theme["grid"], "domainColor": theme["muted"], "tickColor": theme["muted"], "titleFontWeight": 500,
            "labelLimit": 150, "labelOverlap": True},
-        "legend": text | {"orient": "bottom", "columns": 3, "symbolSize": 90, "symbolOpacity": 1, "labelLimit": 150},
+        "legend": text | {"orient": "bottom", "columns": 3, "layout": {"bottom": {"direction": "vertical", "anchor": "start"}}, "symbolSize": 90, "symbolOpacity": 1, "labelLimit": 150},
         "text": {"color": theme["ink"], "fontSize": 12},
         "rule": {"color": theme["ink"]},
         "range": {"category": list(COLOURS), "symbol": list(SHAPES)},

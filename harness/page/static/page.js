@@ -70,7 +70,7 @@
       const done = await window.vegaEmbed(place, spec, {
         actions: false,
         renderer: all.length > 2500 ? "canvas" : "svg",
-        config: page.themes[root.dataset.theme],
+        config: dressed(place),
         tooltip: (_, event, __, row) => tip(plot, event, row),
       });
       // The frame names the plot, and the table says its values: what Vega names itself has no words.
@@ -80,6 +80,11 @@
     }
     before?.finalize();
     frame.dataset.drawn = rows[first].length;
+  };
+
+  const dressed = (place) => {
+    const theme = page.themes[root.dataset.theme];
+    return { ...theme, legend: { ...theme.legend, columns: place.clientWidth < 480 ? 2 : 3 } };
   };
 
   const heightOf = (plot, rows) =>
@@ -216,12 +221,12 @@
     }
     const [names, how, doubts, ...values] = text.split("\t");
     const body = data.words.figures[Number(names)].map(([name, unit], row) => {
-      const first = element("th", { textContent: name });
+      const first = element("th", { textContent: `${name} (${unit})` });
       first.scope = "row";
       const ends = values.slice(3 * row, 3 * row + 3).map((one) => element("td", { className: "number", textContent: one }));
-      return element("tr", {}, first, element("td", { textContent: unit }), ...ends);
+      return element("tr", {}, first, ...ends);
     });
-    const heads = ["figure", "unit", "low", "point", "high"].map((name, at) => Object.assign(header(name), { className: at > 1 ? "number" : "" }));
+    const heads = ["figure", "low", "point", "high"].map((name, at) => Object.assign(header(name), { className: at > 0 ? "number" : "" }));
     const table = element("table", {}, element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...body));
     const holder = element("div", { className: "scroll", tabIndex: 0 }, table);
     holder.setAttribute("role", "region");
