@@ -35,7 +35,11 @@ def html(data: Data) -> str:
 
     chosen = choices(data)
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_static), autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FunctionLoader(_static),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
     environment.filters["figure"] = figure
     code = checkout()
@@ -94,7 +98,12 @@ def export(data: Data, folder: Path) -> list[Path]:
         if not next(iter(rows.values())):
             continue
         spec = plot.spec()
-        spec |= {"datasets": spec.get("datasets", {}) | rows, "width": _EXPORT_WIDTH, "height": plot.height_of(rows), "config": config(LIGHT) | {"background": "white"}}
+        spec |= {
+            "datasets": spec.get("datasets", {}) | rows,
+            "width": _EXPORT_WIDTH,
+            "height": plot.height_of(rows),
+            "config": config(LIGHT) | {"background": "white"},
+        }
         svg, png = folder / f"{plot.name}.svg", folder / f"{plot.name}.png"
         svg.write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
         png.write_bytes(vl_convert.vegalite_to_png(spec, scale=_PNG_SCALE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -39,7 +40,7 @@ def run(config: DictConfig) -> int:
         written = export(data, Path(config.plots).expanduser())
         print(f"{config.plots}: {len(written)} files")
     if data.unreadable:
-        print(f"roofcast: {data.unreadable}")
+        print(f"roofcast: {data.unreadable}", file=sys.stderr)
     return int(bool(data.unreadable))
 
 

@@ -13,7 +13,6 @@ from ..envelope import Envelope
 from ..models import model_named
 
 
-
 @dataclass(frozen=True)
 class Grid:
     """Every combination of these is a cell; order is that of the cells, the last axis fastest.

@@ -108,7 +108,10 @@ def roof_lines(envelope: str, rates: Mapping[str, float], origin: str) -> list[R
     if not memory or not arithmetic:
         return []
     first, last = _ROOF_ENDS
-    lines = [("memory read", first, first * memory), ("memory read", ridge := max(arithmetic.values()) / memory, ridge * memory)]
+    lines = [
+        ("memory read", first, first * memory),
+        ("memory read", ridge := max(arithmetic.values()) / memory, ridge * memory),
+    ]
     for name, rate in arithmetic.items():
         lines += [(name, rate / memory, rate), (name, max(last, 2 * ridge), rate)]
     return [

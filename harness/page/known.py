@@ -19,6 +19,7 @@ from ..devices import device_named
 from ..envelope import Envelope
 from ..validation import Verdict, validate
 from .kept import Row, plain, roof_lines
+
 _COLLECTED = "2026-11"
 """When figures were collected whose source names no date of its own, as in `conf/device/`."""
 
@@ -117,10 +118,10 @@ def other_kernels() -> tuple[list[Row], list[Row]]:
         envelope = f"{device.name}, specification"
         cache_bytes = device.l2_mb.value * 1e6 if device.l2_mb else 0.0
         kernels += _kernels(found[(found.chip == chip) & (found.op == "gemv") & (found.bytes > cache_bytes)], envelope)
-        peaks = {f"dense {name}": peak.value * 1e3 for name, peak in device.peak_tflops.items() if name in ("bf16", "fp8", "f32")}
-        lines += roof_lines(
-            envelope, {"memory read": device.main.bandwidth_gbs.value, **peaks}, f"device:{device.name}"
-        )
+        peaks = {
+            f"dense {name}": peak.value * 1e3 for name, peak in device.peak_tflops.items() if name in ("bf16", "fp8", "f32")
+        }
+        lines += roof_lines(envelope, {"memory read": device.main.bandwidth_gbs.value, **peaks}, f"device:{device.name}")
     return kernels, lines
 
 

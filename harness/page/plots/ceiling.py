@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import altair as alt
 
 
-def _draw() -> alt.LayerChart:
+def _draw() -> alt.LayerChart | alt.FacetChart:
     import altair as alt
 
     base = alt.Chart(alt.NamedData("rows")).transform_calculate(name="datum.kernel + '|' + datum.code")

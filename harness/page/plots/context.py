@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     import altair as alt
 
 
-def _draw() -> alt.LayerChart:
+def _draw() -> alt.LayerChart | alt.FacetChart:
     import altair as alt
 
     base = alt.Chart(alt.NamedData("rows")).encode(
-        x=alt.X("context:Q", title="context (tokens)", scale=alt.Scale(type="log", base=2, nice=False), axis=alt.Axis(format=",d")),
+        x=alt.X(
+            "context:Q", title="context (tokens)", scale=alt.Scale(type="log", base=2, nice=False), axis=alt.Axis(format=",d")
+        ),
         color=alt.Color("device:N", sort=None, legend=None),
     )
     band = base.mark_area(opacity=0.12).encode(y=alt.Y("low:Q"), y2="high:Q")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import altair as alt
 
 
-def _draw() -> alt.LayerChart:
+def _draw() -> alt.LayerChart | alt.FacetChart:
     import altair as alt
 
     basis = alt.Color("power:N", title="power", scale=alt.Scale(domain=["typical", "peak"], range=[BLUE, VERMILION]))
@@ -29,8 +29,8 @@ def _draw() -> alt.LayerChart:
 PLOT = Plot(
     "energy",
     "Joules per token by machine",
-    "Power over speed, both doubts together. Typical and peak power are two bases: never set a figure of one against one of the "
-    "other. Power is a node's share where the node's is known, else that of the chips alone.",
+    "Power over speed, both doubts together. Typical and peak power are two bases: never set a figure of one against one of "
+    "the other. Power is a node's share where the node's is known, else that of the chips alone.",
     "predictions",
     {"rows": Source("energies", {"model": "model", "format": "format", "context": "context"})},
     (

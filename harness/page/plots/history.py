@@ -11,11 +11,20 @@ if TYPE_CHECKING:
     import altair as alt
 
 
-def _draw() -> alt.LayerChart:
+def _draw() -> alt.LayerChart | alt.FacetChart:
     import altair as alt
 
-    base = alt.Chart(alt.NamedData("rows")).encode(x=alt.X("date:T", title="measured (UTC)", scale=alt.Scale(type="utc", padding=20), axis=alt.Axis(format="%Y-%m-%d %H:%M", tickCount=4)))
-    share = alt.Y("fraction:Q", title="share of the ceiling", axis=alt.Axis(format=".0%"), scale=alt.Scale(zero=False))
+    base = alt.Chart(alt.NamedData("rows")).encode(
+        x=alt.X(
+            "date:T",
+            title="measured (UTC)",
+            scale=alt.Scale(type="utc", padding=20),
+            axis=alt.Axis(format="%Y-%m-%d %H:%M", tickCount=4),
+        )
+    )
+    share = alt.Y(
+        "fraction:Q", title="share of the ceiling", axis=alt.Axis(format=".3~p", tickCount=5), scale=alt.Scale(zero=False)
+    )
     line = base.mark_line(strokeWidth=1.5, color=BLUE).encode(y=share)
     spread = base.mark_rule(strokeWidth=2, opacity=0.7, color=BLUE).encode(y=alt.Y("fraction_low:Q"), y2="fraction_high:Q")
     point = base.mark_point(filled=True, size=60, opacity=1, color=BLUE, tooltip=alt.TooltipContent("data")).encode(y=share)

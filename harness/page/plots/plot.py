@@ -73,7 +73,7 @@ class Plot:
     section: Section
     sources: Mapping[str, Source]
     columns: Sequence[Column]
-    draw: Callable[[], alt.Chart | alt.LayerChart]
+    draw: Callable[[], alt.LayerChart | alt.FacetChart]
     empty: str
     height: int
     per: Sequence[str] = ()
@@ -82,7 +82,6 @@ class Plot:
     def spec(self) -> dict[str, Any]:
         """The chart in Vega-Lite, without its rows."""
         return self.draw().to_dict()
-
 
     def height_of(self, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> int:
         """Pixels of the drawing; the page's script does the same."""

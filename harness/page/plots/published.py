@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import altair as alt
 
 
-def _draw() -> alt.LayerChart:
+def _draw() -> alt.LayerChart | alt.FacetChart:
     import altair as alt
 
     rows = alt.Chart(alt.NamedData("rows"))
@@ -21,7 +21,10 @@ def _draw() -> alt.LayerChart:
     same = rows.mark_line(strokeDash=[4, 3], strokeWidth=1.5, color="#76808c").encode(x=given, y=alt.Y("published:Q"))
     interval = rows.mark_rule(strokeWidth=1.5, opacity=0.55).encode(x=given, y=alt.Y("low:Q"), y2="high:Q", color=kind)
     point = rows.mark_point(filled=True, size=48, opacity=0.9, tooltip=alt.TooltipContent("data")).encode(
-        x=given, y=alt.Y("predicted:Q", title="predicted (tok/s)", axis=log_axis(), scale=scale), color=kind, shape=alt.Shape("kind:N", title="machine", legend=coloured_legend())
+        x=given,
+        y=alt.Y("predicted:Q", title="predicted (tok/s)", axis=log_axis(), scale=scale),
+        color=kind,
+        shape=alt.Shape("kind:N", title="machine", legend=coloured_legend()),
     )
     return alt.layer(same, interval, point)
 

@@ -11,11 +11,14 @@ if TYPE_CHECKING:
     import altair as alt
 
 
-def _draw() -> alt.LayerChart:
+def _draw() -> alt.LayerChart | alt.FacetChart:
     import altair as alt
 
     intensity = alt.X(
-        "intensity:Q", title="arithmetic intensity (FLOP per byte)", axis=log_axis(), scale=alt.Scale(type="log", nice=False, padding=8)
+        "intensity:Q",
+        title="arithmetic intensity (FLOP per byte)",
+        axis=log_axis(),
+        scale=alt.Scale(type="log", nice=False, padding=8),
     )
     rate = alt.Y("gflops:Q", title="GFLOP/s", axis=log_axis(), scale=alt.Scale(type="log", nice=False, padding=12))
     roof = (

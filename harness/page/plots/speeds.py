@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _BASES = ["fitted", "carried", "specification"]
 
 
-def _draw() -> alt.LayerChart:
+def _draw() -> alt.LayerChart | alt.FacetChart:
     import altair as alt
 
     machine = alt.Y("device:N", sort=None, title=None)

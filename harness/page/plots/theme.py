@@ -46,7 +46,9 @@ def config(theme: Mapping[str, str]) -> dict[str, Any]:
         "axis": text
         | {"gridColor": theme["grid"], "domainColor": theme["muted"], "tickColor": theme["muted"], "titleFontWeight": 500,
            "labelLimit": 150, "labelOverlap": True},
-        "legend": text | {"orient": "bottom", "columns": 3, "layout": {"bottom": {"direction": "vertical", "anchor": "start"}}, "symbolSize": 90, "symbolOpacity": 1, "labelLimit": 150},
+        "legend": text
+        | {"orient": "bottom", "columns": 3, "layout": {"bottom": {"direction": "vertical", "anchor": "start"}},
+           "symbolSize": 90, "symbolOpacity": 1, "labelLimit": 150},
         "text": {"color": theme["ink"], "fontSize": 12},
         "rule": {"color": theme["ink"]},
         "range": {"category": list(COLOURS), "symbol": list(SHAPES)},

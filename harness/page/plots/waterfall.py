@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import altair as alt
 
 
-def _draw() -> alt.LayerChart:
+def _draw() -> alt.LayerChart | alt.FacetChart:
     import altair as alt
 
     base = alt.Chart(alt.NamedData("rows")).encode(y=alt.Y("term:N", sort=None, title=None))
@@ -20,9 +20,7 @@ def _draw() -> alt.LayerChart:
         x2="end_ms:Q",
         color=alt.condition(alt.datum.term == "whole token", alt.value(GREY), alt.value(BLUE)),
     )
-    share = base.mark_text(align="left", dx=4).encode(
-        x="end_ms:Q", text=alt.Text("share:Q", format=".1%")
-    )
+    share = base.mark_text(align="left", dx=4).encode(x="end_ms:Q", text=alt.Text("share:Q", format=".1%"))
     return alt.layer(bar, share)
 
 
