@@ -86,13 +86,13 @@ def pack(data: Data) -> str:
     return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
 
 
-def export(data: Data, folder: Path) -> list[Path]:
-    """Writes every plot that has rows as SVG and PNG, on a light ground, as the page shows it at first."""
+def export(data: Data, folder: Path, plots: Sequence[Plot] = PLOTS) -> list[Path]:
+    """Writes the plots that have rows as SVG and PNG, on a light ground, as the page shows it at first."""
     import vl_convert
 
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for plot in PLOTS:
+    for plot in plots:
         chosen = choices(data)
         rows = {name: rows_of(source, data.datasets, chosen)[: plot.most] for name, source in plot.sources.items()}
         if not next(iter(rows.values())):

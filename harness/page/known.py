@@ -90,7 +90,7 @@ def machines(envelopes: Sequence[Envelope]) -> dict[str, Any]:
             "kind": one.kind,
             "note": one.note,
             "figures": [
-                {"figure": name, "value": f"{figure.value:g}", "basis": figure.basis, "source": figure.source,
+                {"figure": name, "value": f"{figure.value:,.10g}", "basis": figure.basis, "source": figure.source,
                  "date": figure.date, "note": figure.note}
                 for name, figure in one.quantities()
             ],

@@ -69,6 +69,8 @@
       const spec = { ...plot.spec, datasets: { ...plot.spec.datasets, ...rows }, width: "container", height: heightOf(plot, rows), autosize: { type: "fit-x", contains: "padding" } };
       const done = await window.vegaEmbed(place, spec, {
         actions: false,
+        // A layer without rows, such as a model of which nothing is published, is worth no warning.
+        logLevel: 1,
         renderer: all.length > 2500 ? "canvas" : "svg",
         config: dressed(place),
         tooltip: (_, event, __, row) => tip(plot, event, row),
@@ -80,6 +82,20 @@
     }
     before?.finalize();
     frame.dataset.drawn = rows[first].length;
+  };
+
+  // One after the other, each on the choices as they then are, with a rest in which the reader may choose again.
+  const waiting = new Set();
+  const redraw = async (names) => {
+    names.forEach((name) => waiting.add(name));
+    if ("drawing" in root.dataset) return;
+    root.dataset.drawing = "";
+    for (const name of waiting) {
+      waiting.delete(name);
+      await draw(name);
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+    delete root.dataset.drawing;
   };
 
   const dressed = (place) => {
@@ -265,7 +281,7 @@
     const touched = new Set([control.name, ...page.controls.filter((one) => one.within === control.name).map((one) => one.name)]);
     if (control.name === "format") touched.add("bits");
     const follows = (plot) => Object.values(plot.sources).some((source) => Object.values(source.chosen).some((one) => touched.has(one)));
-    for (const [name, plot] of Object.entries(page.plots)) if (follows(plot)) await draw(name);
+    await redraw(Object.keys(page.plots).filter((name) => follows(page.plots[name])));
   };
 
   // --- light and dark ---
@@ -273,10 +289,9 @@
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const button = document.getElementById("theme");
   const dress = async (theme) => {
-    const is_new = root.dataset.theme !== theme;
     root.dataset.theme = theme;
     button.setAttribute("aria-pressed", String(theme === "dark"));
-    if (is_new && views.size) for (const name of Object.keys(page.plots)) await draw(name);
+    await redraw([...views.keys()]);
   };
   button.onclick = () => dress(root.dataset.theme === "dark" ? "light" : "dark");
   dark.onchange = () => dress(dark.matches ? "dark" : "light");
@@ -299,9 +314,6 @@
   page.controls.forEach(offer);
   answer();
   root.dataset.ready = Math.round(performance.now());
-  for (const name of Object.keys(page.plots)) {
-    await draw(name);
-    await new Promise((resolve) => setTimeout(resolve));
-  }
+  await redraw(Object.keys(page.plots));
   root.dataset.drawn = Math.round(performance.now());
 })();

@@ -29,7 +29,7 @@ FLAGS = (
 def grid() -> Grid:
     """Few models and all machines: enough for every plot."""
     machines = tuple(device_named(name) for name in names("device"))
-    return Grid(models(["llama-3.1-8b", "gpt3-175b"]), machines, ("bf16", "int4"), (512, 2048), (None, 1, 8))
+    return Grid(models(["llama-3.1-8b", "gpt3-175b"]), machines, ("bf16", "int4"), (512, 2048), (None, 8))
 
 
 @pytest.fixture(scope="session")
@@ -39,15 +39,21 @@ def full(tmp_path_factory, measurement) -> Store:
     step = Step(models(["llama-3.1-8b"])[0], 2048, Formats("bf16", "bf16", "f32"))
     usual = measurement()
     first = datetime(2026, 1, 1, tzinfo=UTC)
+    statistics = [
+        dataclasses.replace(usual.statistics, latency_us=time_us, latency_low_us=0.9 * time_us, latency_high_us=1.2 * time_us)
+        for time_us in range(100, 130)
+    ]
+    works = [dataclasses.replace(usual.work, flops=usual.work.flops * (1 + share / 10)) for share in range(20)]
 
     def made(place, workload, **parts):
-        latency = 100.0 + place % 97
-        subject = Subject.of(workload, "xla.dot", step, [Need("qkv", workload, 32)])
-        statistics = dataclasses.replace(
-            usual.statistics, latency_us=latency, latency_low_us=0.9 * latency, latency_high_us=1.2 * latency, bound="latency"
-        )
-        date = (first + timedelta(hours=place)).isoformat(timespec="microseconds")
-        return measurement(record_id=f"{place:032x}", started_at=date, subject=subject, **{"statistics": statistics} | parts)
+        varied = {
+            "record_id": f"{place:032x}",
+            "started_at": (first + timedelta(hours=place)).isoformat(timespec="microseconds"),
+            "subject": Subject.of(workload, "xla.dot", step, [Need("qkv", workload, 32)]),
+            "statistics": statistics[place % len(statistics)],
+            "work": works[place % len(works)],
+        }
+        return dataclasses.replace(usual, **varied | parts)
 
     again = Norm(kind="rmsnorm", d=4096, weight_format="bf16")
     kernels = [made(place, Gemv(n=64 + place, k=4096, weight_format="bf16")) for place in range(RECORDS - RUNS - 1)]
@@ -106,7 +112,9 @@ def watch(browser, path, width, height, **more) -> Watched:
     """Opens a file and waits until all is drawn."""
     page = browser.new_context(viewport={"width": width, "height": height}, **more).new_page()
     watched = Watched(page, [], [])
-    page.on("console", lambda message: watched.complaints.append(message.text) if message.type in ("error", "warning") else None)
+    page.on(
+        "console", lambda message: watched.complaints.append(message.text) if message.type in ("error", "warning") else None
+    )
     page.on("pageerror", lambda error: watched.complaints.append(str(error)))
     page.on("request", lambda request: watched.requests.append(request.url))
     page.goto(path.as_uri())
