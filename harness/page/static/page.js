@@ -65,6 +65,7 @@
     const before = views.get(name);
     if (!rows[first].length) {
       place.replaceChildren(element("p", { textContent: plot.empty }));
+      views.delete(name);
     } else {
       const spec = { ...plot.spec, datasets: { ...plot.spec.datasets, ...rows }, width: "container", height: heightOf(plot, rows), autosize: { type: "fit-x", contains: "padding" } };
       const done = await window.vegaEmbed(place, spec, {
@@ -81,6 +82,7 @@
       views.set(name, done);
     }
     before?.finalize();
+    for (const one of frame.querySelectorAll("[data-save]")) one.disabled = !views.has(name);
     frame.dataset.drawn = rows[first].length;
   };
 
@@ -201,7 +203,7 @@
   };
   const machine = (name) => {
     const known = data.machines[name];
-    const figures = known.figures.map((one) => [`${one.figure} ${one.value}`, [one.basis, one.source, one.date, one.note].filter(Boolean).join("; ")]);
+    const figures = known.figures.map((one) => [`${one.figure.replace(/[._]/g, "$&\u200b")} ${one.value}`, [one.basis, one.source, one.date, one.note].filter(Boolean).join("; ")]);
     return [element("h3", { textContent: `Figures of ${name}` }), list(figures)];
   };
   document.getElementById("close").onclick = () => drawer.close();
@@ -270,6 +272,7 @@
     if (!options.includes(state[control.name])) state[control.name] = options[0] ?? null;
     select.replaceChildren(...options.map((one, at) => element("option", { value: at, textContent: String(one) })));
     select.value = options.indexOf(state[control.name]);
+    if (!options.length) select.append(element("option", { textContent: "none yet" }));
     select.disabled = options.length < 2;
     select.onchange = () => choose(control, options[Number(select.value)]);
   };
