@@ -17,6 +17,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "table": (".table", "print the tables of measurements that are already in the store"),
     "predict": (".ask", "say how fast a model runs on a machine, how sure that is, what it draws and what it costs"),
     "claims": (".claims", "check the figures of an article on wafer-scale decode against physics and prediction"),
+    "report": (".page.command", "write one HTML file with every plot, prediction, claim and source, to read or to send"),
     "validate": (".validate", "set predictions beside published speeds and say how far they are off"),
     "import": (".importing.command", "take decode speeds that other tools measured as evidence"),
     "gate": (".gate.command", "say whether a revision makes any kernel slower, or wrong, than another"),

@@ -122,6 +122,22 @@ class Claims:
 
 
 @dataclass
+class Report:
+    """`roofcast report`."""
+
+    models: list[str] = MISSING
+    formats: list[str] = MISSING
+    contexts: list[int] = MISSING
+    devices: list[int] = MISSING
+    compare: list[str] = MISSING
+    prompt: int = MISSING
+    price: float | None = None
+    results: str = MISSING
+    output: str = MISSING
+    plots: str | None = None
+
+
+@dataclass
 class Doctor:
     """`roofcast doctor`."""
 
@@ -215,6 +231,7 @@ SCHEMAS = {
     "table": Table,
     "predict": Predict,
     "claims": Claims,
+    "report": Report,
     "doctor": Doctor,
     "validate": Validate,
     "import": Import,
@@ -241,8 +258,12 @@ def register() -> None:
     # The whole step says most beside its kernels, measured in the same minutes: kernel.ops=[step] is the step alone.
     store.store(group="kernel", name="step", node=KernelChoice(ops=[*measured_ops(), "step"]))
     for name in format_names("weight"):
-        kv = name if name in format_names("kv") else "bf16"
-        store.store(group="format", name=name, node=FormatChoice(weight=name, kv=kv))
+        store.store(group="format", name=name, node=FormatChoice(weight=name, kv=kv_of(name)))
+
+
+def kv_of(weight: str) -> str:
+    """The KV cache's format where only that of the weights is asked for."""
+    return weight if weight in format_names("kv") else "bf16"
 
 
 def measured_ops() -> tuple[str, ...]:

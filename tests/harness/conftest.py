@@ -17,7 +17,7 @@ NUMBERS = st.floats(allow_nan=False)
 TIMES = st.floats(min_value=1e-9, max_value=1e12)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def measurement():
     """Makes a measurement that went well; parts may be replaced."""
 

@@ -90,7 +90,7 @@ def test_a_file_that_is_no_mapping_is_one_sentence(text: str, capsys: pytest.Cap
 
 
 def test_an_unknown_verb_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
-    known = "bench, table, predict, claims, validate, import, gate, history, doctor"
+    known = "bench, table, predict, claims, report, validate, import, gate, history, doctor"
     assert complaint(capsys, "bnech").startswith(f"the first word must be one of {known}; got 'bnech'")
 
 

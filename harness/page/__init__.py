@@ -1,0 +1,1 @@
+"""The page: every plot, prediction, claim and source in one HTML file that needs no network."""

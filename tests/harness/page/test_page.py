@@ -1,0 +1,190 @@
+"""What the page is made of, before any browser sees it."""
+
+import base64
+import dataclasses
+import gzip
+import json
+import random
+import re
+from pathlib import Path
+
+import pytest
+from roofcast.harness import cli
+from roofcast.harness.page import kept
+from roofcast.harness.page.build import export, html, pack
+from roofcast.harness.page.controls import CONTROLS, choices
+from roofcast.harness.page.data import gather
+from roofcast.harness.page.plots import PLOTS
+from roofcast.harness.page.plots.plot import rows_of
+from roofcast.harness.page.plots.theme import COLOURS, DARK, LIGHT, SHAPES
+from roofcast.harness.store import Store
+
+LEAST_CONTRAST = 3.0
+"""Of what a plot draws against its ground (WCAG 2.2, success criterion 1.4.11)."""
+
+
+def printed(capsys, ask) -> list[list[str]]:
+    """The figures of the table that the command line prints: name with unit, low, point, high; or the refusal."""
+    words = [f"model={ask.model.name}", f"device={ask.device.name}", f"format={ask.weight}", f"context={ask.context}"]
+    words += [f"prompt={ask.prompt}", *([f"devices={ask.devices}"] if ask.devices else [])]
+    code = cli.run(["predict", *words])
+    said = capsys.readouterr()
+    if code:
+        return [[said.err.removeprefix("roofcast: ").strip()]]
+    table = said.out.split("\n\n")[0:2]
+    lines = "\n".join(table).splitlines()
+    rule = next(place for place, line in enumerate(lines) if "───" in line)
+    return [re.split(r"\s{2,}", line.strip()) for line in lines[rule + 1 :] if line.strip()]
+
+
+def shown(data, place) -> list[list[str]]:
+    """The same figures as the page has them."""
+    cell = data.words.cells[place]
+    if cell.startswith("!"):
+        return [[data.words.texts[int(cell[1:])]]]
+    names, _, _, *values = cell.split("\t")
+    named = data.words.figures[int(names)]
+    rows = [[*name, *values[3 * row : 3 * row + 3]] for row, name in enumerate(named)]
+    return [[value for value in row if value] for row in rows]
+
+
+def test_every_answer_is_what_predict_prints(full_data, grid, capsys) -> None:
+    cells = grid.cells()
+    assert len(cells) == len(full_data.words.cells)
+    refused = next(place for place, cell in enumerate(full_data.words.cells) if cell.startswith("!"))
+    for place in [refused, *random.Random(0).sample(range(len(cells)), 6)]:
+        assert shown(full_data, place) == printed(capsys, cells[place])
+
+
+def test_every_plot_has_rows_that_say_where_they_come_from(full_data) -> None:
+    chosen = choices(full_data)
+    for plot in PLOTS:
+        for source in plot.sources.values():
+            rows = rows_of(source, full_data.datasets, chosen)
+            # No published speed is of the first model at its format's bits everywhere; every other plot starts with rows.
+            assert rows, plot.name
+            assert all(re.match(r"(record|kernel|device|predict|published|validation):", row["from"]) for row in rows)
+        first = rows_of(next(iter(plot.sources.values())), full_data.datasets, chosen)
+        assert {column.field for column in plot.columns} <= {name for row in first for name in row}
+
+
+def test_no_predicted_point_lies_outside_its_interval_or_above_its_ceiling(full_data) -> None:
+    for row in full_data.datasets["speeds"]:
+        assert row["low"] <= row["point"] <= row["high"] <= row["ceiling"] * (1 + 1e-5)
+        assert row["cost_low"] <= row["cost_point"] <= row["cost_high"]
+
+
+def test_a_waterfall_has_no_gap_and_ends_where_the_token_ends() -> None:
+    *parts, whole = kept.falls({"weights": 3000.0, "kv": 0.0, "layers": 1000.0}, {"from": "predict:0"})
+    assert [one["start_ms"] for one in parts] == [0.0, 3.0, 3.0]
+    assert [one["end_ms"] for one in parts] == [3.0, 3.0, 4.0]
+    assert (whole["start_ms"], whole["end_ms"], whole["share"]) == (0.0, 4.0, 1.0)
+
+
+def test_memory_meets_the_fastest_arithmetic_at_the_ridge() -> None:
+    lines = kept.roof_lines("one", {"memory read": 100.0, "matmul bf16": 1000.0, "multiply-add f32": 200.0}, "record:0")
+    ends = {(one["roof"], one["intensity"]): one["gflops"] for one in lines}
+    assert ends["memory read", 10.0] == ends["matmul bf16", 10.0] == 1000.0
+    assert ends["multiply-add f32", 2.0] == 200.0
+    assert kept.roof_lines("one", {"memory read": 100.0}, "record:0") == []
+
+
+def test_only_the_newest_measurement_of_a_kernel_is_drawn_and_none_is_lost(full_data) -> None:
+    measured = [row for row in full_data.datasets["kernels"] if row["from"].startswith("record:")]
+    again = [row for row in measured if row["op"] == "norm" and row["status"] == "ok"]
+    assert full_data.measured == len(measured) == 10_000
+    assert [row["newest"] for row in again] == [False] * (len(again) - 1) + [True]
+    assert choices(full_data)["series"] == again[0]["series"]
+
+
+def test_a_measured_step_counts_the_fastest_implementation_as_often_as_a_token_needs_it() -> None:
+    usual = {"envelope": "e", "model": "m", "format": "bf16", "context": 1, "newest": True, "residency": "cold", "op": "gemv"}
+    kernels = [
+        usual | {"role": "qkv", "kernel": "a", "latency_us": time_us, "count": 2, "from": "record:0"} for time_us in (5.0, 4.0)
+    ]
+    stale = usual | {"role": "out", "kernel": "b", "latency_us": 9.0, "count": 1, "newest": False, "from": "record:1"}
+    rows = kept.measured_steps([*kernels, stale])
+    assert [(row["term"], row["time_us"]) for row in rows] == [("gemv", 8.0), ("whole token", 8.0)]
+
+
+def test_the_packed_data_is_json_without_infinities(full_data) -> None:
+    content = json.loads(gzip.decompress(base64.b64decode(pack(full_data))))
+    assert {one.dataset for one in CONTROLS if one.dataset} <= set(content["datasets"])
+    assert all(len(row) == len(some["fields"]) for some in content["datasets"].values() for row in some["rows"][:5])
+
+
+def test_plots_are_written_as_svg_and_png(full_data, tmp_path) -> None:
+    drawn = {"speeds", "published", "roofline"}
+    some = {name: rows[:500] if name == "kernels" else rows for name, rows in full_data.datasets.items()}
+    written = export(
+        dataclasses.replace(full_data, datasets=some), tmp_path / "plots", [one for one in PLOTS if one.name in drawn]
+    )
+    assert {one.suffix for one in written} == {".svg", ".png"}
+    assert {one.stem for one in written} == drawn
+    assert all(one.read_bytes().startswith(b"\x89PNG" if one.suffix == ".png" else b"<svg") for one in written)
+
+
+def test_an_empty_store_still_gives_predictions_claims_and_what_fills_it(grid, tmp_path) -> None:
+    small = dataclasses.replace(grid, models=grid.models[:1], formats=("bf16",), contexts=(2048,), devices=(None,))
+    data = gather(Store(tmp_path / "none"), small, [])
+    page = html(data)
+    assert data.measured == 0
+    assert "roofcast bench</code> measures the kernels" in page
+    assert "As stated" in page
+    assert data.datasets["speeds"]
+    assert len(data.claims) == 14
+
+
+def test_colours_stand_out_from_both_grounds_and_no_two_share_a_shape() -> None:
+    assert len(set(SHAPES)) == len(set(COLOURS)) == len(COLOURS) == len(SHAPES)
+    for ground in (LIGHT["ground"], DARK["ground"]):
+        for colour in COLOURS:
+            assert contrast(colour, ground) >= LEAST_CONTRAST, (colour, ground)
+
+
+def contrast(one: str, other: str) -> float:
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of WCAG 2.2."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_the_command_writes_a_page_and_says_what_is_missing(tmp_path: Path, capsys) -> None:
+    small = ["models=[llama-3.1-8b]", "formats=[int4]", "contexts=[2048]", "devices=[]"]
+    output = tmp_path / "report.html"
+    assert cli.run(["report", *small, f"results={tmp_path / 'none'}", f"output={output}", "price=2.5"]) == 0
+    assert "no measurements" in capsys.readouterr().out
+    assert output.read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("output=report.pdf", "output must be a file ending in .html"),
+        ("models=[]", "models must hold at least one entry; got none"),
+        ("models=[nothing]", "model must be a file in conf/model"),
+        ("formats=[int5]", "formats must be one of"),
+        ("contexts=[0]", "contexts must hold whole numbers from 1; got 0"),
+        ("compare=[nothing]", "device must be a file in conf/device"),
+        ("prompt=0", "prompt must be a whole number from 1; got 0"),
+    ],
+)
+def test_a_value_that_cannot_be_is_one_sentence(tmp_path: Path, capsys, override, said) -> None:
+    assert cli.run(["report", f"output={tmp_path / 'x.html'}", override]) == cli.USAGE
+    assert said in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_read_is_named_and_counts_as_an_error(tmp_path: Path, measurement, capsys) -> None:
+    store = Store(tmp_path / "results")
+    store.append([measurement()])
+    broken = next((tmp_path / "results").iterdir())
+    broken.write_bytes(broken.read_bytes()[:-40])
+    small = ["models=[llama-3.1-8b]", "formats=[int4]", "contexts=[2048]", "devices=[]"]
+    assert cli.run(["report", *small, f"results={store.folder}", f"output={tmp_path / 'x.html'}"]) == cli.FAILED
+    assert broken.name in capsys.readouterr().err
+    assert broken.name in (tmp_path / "x.html").read_text()
