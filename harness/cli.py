@@ -17,7 +17,7 @@ from .errors import UsageError
 from .overrides import check_keys, explain, prepared
 
 VERBS: Mapping[str, tuple[str, str]] = {
-    "bench": (".bench", "measure the kernels of a decode step here and carry them to other machines"),
+    "bench": (".sweep.job", "measure the kernels of a decode step here and carry them to other machines"),
     "table": (".table", "print the tables of measurements that are already in the store"),
     "predict": (".ask", "say how fast a model runs on a machine, how sure that is, what it draws and what it costs"),
     "claims": (".claims", "check the figures of an article on wafer-scale decode against physics and prediction"),
@@ -67,7 +67,7 @@ def _hydra(verb: str, overrides: Sequence[str]) -> int:
     def job(config: DictConfig) -> None:
         nonlocal is_running
         is_running = True
-        if HydraConfig.get().mode is RunMode.MULTIRUN:
+        if HydraConfig.get().mode is RunMode.MULTIRUN and verb != "bench":
             print(f"\n{' '.join(HydraConfig.get().overrides.task) or 'defaults'}")
         try:
             check_keys(config, verb)
@@ -77,6 +77,11 @@ def _hydra(verb: str, overrides: Sequence[str]) -> int:
             codes.append(_complain(str(error), verb))
 
     schemas.register()
+    if verb == "bench":
+        # The other verbs have no use for what it imports.
+        from .sweep.sweeper import register
+
+        register(codes)
     # Hydra then hands errors on as exceptions instead of printing its own report of them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -84,7 +89,7 @@ def _hydra(verb: str, overrides: Sequence[str]) -> int:
         hydra.main(version_base="1.3", config_path="pkg://roofcast.conf", config_name=verb)(job)()
     except Exception as error:
         # Hydra's parser and composer raise whatever they meet; what comes before the first job is about the command line.
-        if is_running or isinstance(error, BrokenPipeError):
+        if (is_running or isinstance(error, BrokenPipeError)) and not isinstance(error, UsageError):
             raise
         return _complain(explain(error, verb), verb)
     return max(codes, default=OK)

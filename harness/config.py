@@ -66,6 +66,12 @@ class Bench(Question):
     weights: str | None = None
     seed: int = 0
     experiment: Any = None
+    isolation: str = "none"
+    xla_flags: str | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+    compile_cache: bool = True
+    timeout: float | None = None
+    force: bool = False
 
 
 @dataclass
