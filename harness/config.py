@@ -68,7 +68,7 @@ class Bench(Question):
     experiment: Any = None
     isolation: str = "none"
     xla_flags: str | None = None
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: Any = None
     compile_cache: bool = True
     timeout: float | None = None
     force: bool = False

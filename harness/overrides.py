@@ -20,8 +20,8 @@ from .errors import UsageError
 from .models import model_facts_from_hugging_face
 
 _CHOICE = re.compile(r"^(?P<group>model|device)=(?P<names>[\w./~ -]+(?:,[\w./~ -]+)*)$")
-_COMMIT = re.compile(r"^(?P<key>base|head)=(?P<commit>[^'\",]*[~^@{}][^'\",]*)$")
-"""A commit in one of git's spellings that Hydra's grammar has no place for."""
+_TEXT = re.compile(r"^(?P<key>base|head|xla_flags)=(?P<text>[^'\",]*[~^@{}=][^'\",]*)$")
+"""A commit in one of git's spellings, or flags, that Hydra's grammar has no place for."""
 
 
 def prepared(overrides: Sequence[str]) -> list[str]:
@@ -37,8 +37,10 @@ def prepared(overrides: Sequence[str]) -> list[str]:
 
 
 def _prepared(override: str) -> str:
-    if commit := _COMMIT.match(override):
-        return f"{commit['key']}='{commit['commit']}'"
+    if text := _TEXT.match(override):
+        quoted = f"{text['key']}='{text['text']}'"
+        _TYPED[quoted] = override
+        return quoted
     match = _CHOICE.match(override)
     if match is None or (match["group"], match["names"]) == ("device", "null"):
         return override
@@ -62,17 +64,17 @@ def _entry(group: str, name: str) -> str:
     # Hydra looks group entries up by name: a name with a slash or a dot would be a path.
     title = re.sub(r"[^A-Za-z0-9_-]", "-", f"{path.parent.name}-{path.stem}" if path.stem == "config" else path.stem)
     entry = _registered(group, title, OmegaConf.create({"name": title} | facts))
-    _FILES[f"{group}={entry}"] = f"{group}={path.resolve()}"
+    _TYPED[f"{group}={entry}"] = f"{group}={path.resolve()}"
     return entry
 
 
-_FILES: dict[str, str] = {}
-"""Override as Hydra got it -> as it was typed, for the entries that are files of the user's own."""
+_TYPED: dict[str, str] = {}
+"""Override as Hydra got it -> as it was typed, where `prepared` changed more than the spelling of a name."""
 
 
 def as_typed(overrides: Sequence[str]) -> str:
     """The overrides of a job as they are typed in a shell: a file where `prepared` made an entry of it."""
-    return shlex.join(_FILES.get(one, one) for one in overrides)
+    return shlex.join(_TYPED.get(one, one) for one in overrides)
 
 
 def _registered(group: str, name: str, node: DictConfig) -> str:

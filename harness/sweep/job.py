@@ -47,6 +47,8 @@ def _check(config: DictConfig) -> None:
     for name in ("xla_flags", "environment"):
         if config[name] and config.isolation == "none":
             raise UsageError(f"isolation must be process where {name} is given, which a warm process cannot take; got none")
+    if not (config.environment is None or isinstance(config.environment, DictConfig)):
+        raise UsageError(f"environment must be null or variables such as {{OMP_NUM_THREADS:1}}; got {config.environment!r}")
     if config.timeout is not None and not 0 < config.timeout < float("inf"):
         raise UsageError(f"timeout must be null or a number of seconds above 0; got {config.timeout}")
 
@@ -141,7 +143,7 @@ def _measured(config: DictConfig, key: str, spelling: str, doing: Callable[[str,
 
 
 def _environment(config: DictConfig) -> dict[str, str]:
-    given = {str(name): str(value) for name, value in config.environment.items()}
+    given = {str(name): str(value) for name, value in (config.environment or {}).items()}
     return given | ({"XLA_FLAGS": config.xla_flags} if config.xla_flags else {})
 
 
