@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from . import config as schemas
 from .errors import UsageError
-from .overrides import check_keys, explain, prepared
+from .overrides import check, explain, prepared
 
 VERBS: Mapping[str, tuple[str, str]] = {
     "bench": (".sweep.job", "measure the kernels of a decode step here and carry them to other machines"),
@@ -70,7 +70,7 @@ def _hydra(verb: str, overrides: Sequence[str]) -> int:
         if HydraConfig.get().mode is RunMode.MULTIRUN and verb != "bench":
             print(f"\n{' '.join(HydraConfig.get().overrides.task) or 'defaults'}")
         try:
-            check_keys(config, verb)
+            check(config, verb)
             codes.append(action(config))
         except UsageError as error:
             # One configuration that cannot be must not cost a sweep the others.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from hydra.core.config_store import ConfigStore
@@ -15,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from . import catalogue
-from .config import SCHEMAS, FormatChoice, Timing
+from .config import SCHEMAS, FormatChoice, KernelChoice, Timing
 from .errors import UsageError
 from .models import model_facts_from_hugging_face
 
@@ -88,11 +90,49 @@ def _registered(group: str, name: str, node: DictConfig) -> str:
     return name
 
 
-def check_keys(config: DictConfig, verb: str) -> None:
-    """Raises UsageError for a key that `+key=value` added and that the verb does not know."""
+def check(config: DictConfig, verb: str) -> None:
+    """Resolves what refers to other keys.
+
+    Raises:
+        UsageError: for a reference to what is not there, a key that `+key=value` added and that the verb does not know, one
+            that `~key` took away, or a number beyond all bounds.
+    """
     for key in map(str, config):
         if key not in _keys(verb):
             raise UsageError(_unknown_key(key, verb))
+    try:
+        OmegaConf.resolve(config)
+    except OmegaConfBaseException as error:
+        raise UsageError(explain(error, verb)) from None
+    given = dict(_leaves("", OmegaConf.to_container(config)))
+    for name in (*_keys(verb), *(f"{part}.{one}" for part in _PARTS if part in _keys(verb) for one in _fields(_PARTS[part]))):
+        if not any(key == name or key.startswith(f"{name}.") for key in given):
+            raise UsageError(f"{name} must have a value; ~{name} took it away")
+    for name, value in given.items():
+        if isinstance(value, int) and abs(value) > _LARGEST:
+            raise UsageError(f"{name} must be a whole number of at most {_LARGEST:g}; got {value}")
+
+
+_LARGEST = 10**15
+"""No machine or model has more of anything, and what is multiplied with it still fits the store's 64 bits."""
+_PARTS: dict[str, type] = {"timing": Timing, "format": FormatChoice, "kernel": KernelChoice}
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Every value by its dotted name; an empty mapping is one."""
+    if isinstance(value, dict) and value:
+        for key, one in value.items():
+            yield from _leaves(f"{name}.{key}" if name else str(key), one)
+    elif isinstance(value, list):
+        yield name, None
+        for one in value:
+            yield from _leaves(name, one)
+    else:
+        yield name, value
+
+
+def _fields(schema: type) -> tuple[str, ...]:
+    return tuple(one.name for one in dataclasses.fields(schema))
 
 
 def explain(error: Exception, verb: str) -> str:
@@ -118,6 +158,7 @@ _SENTENCES = (
     (r"non-optional.*; (\S+)$", "{0} must have a value; got null"),
     (r"is not Optional.*; (\S+)$", "{0} must have a value; got null"),
     (r"Ambiguous value for argument '([^=]*)=([^']*)'", "{0} must be one value, or a sweep over {1} with -m"),
+    (r"Interpolation key '([^']*)' not found.*; (\S+)$", "{1} must refer to a key that there is; got ${{{0}}}"),
     (r"Config group override must be a string", "a group must be given the name of one entry; got null"),
     (r"Could not load '(\w+)/([^']*)'", "{0} must be the name of one entry; got '{1}'"),
     (r"Error parsing override '([^']*)'", "overrides must have the form key=value; got '{0}'"),
@@ -126,12 +167,11 @@ _SENTENCES = (
 
 
 def _keys(verb: str) -> tuple[str, ...]:
-    return tuple(SCHEMAS[verb].__dataclass_fields__)
+    return _fields(SCHEMAS[verb])
 
 
 def _unknown_key(key: str, verb: str) -> str:
-    parts = {"timing": Timing, "format": FormatChoice}
-    known = [*_keys(verb), *(f"{name}.{one}" for name, part in parts.items() for one in part.__dataclass_fields__)]
+    known = [*_keys(verb), *(f"{name}.{one}" for name, part in _PARTS.items() for one in _fields(part))]
     near = difflib.get_close_matches(key, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(_keys(verb))}"
     return f"{key or 'an empty key'} is not a key of roofcast {verb}; {hint}"

@@ -77,8 +77,8 @@ def _code() -> str:
 
 
 def _digest_of_files(folders: Sequence[Path]) -> str:
-    files = sorted(file for folder in folders for file in folder.rglob("*") if file.suffix in (".py", ".yaml"))
-    return _digest([[str(file), hashlib.sha256(file.read_bytes()).hexdigest()] for file in files])
+    files = ((file, folder) for folder in folders for file in sorted(folder.rglob("*")) if file.suffix in (".py", ".yaml"))
+    return _digest([[str(file.relative_to(folder)), hashlib.sha256(file.read_bytes()).hexdigest()] for file, folder in files])
 
 
 def _digest(value: Any) -> str:

@@ -37,7 +37,7 @@ def main() -> None:
         job = json.loads(jobs.get())
         config = OmegaConf.create(job["config"])
         assert isinstance(config, DictConfig)
-        _measure(config, job["overrides"], say)
+        measure(config, job["overrides"], say)
 
 
 def _listen(jobs: queue.Queue[str]) -> None:
@@ -47,7 +47,8 @@ def _listen(jobs: queue.Queue[str]) -> None:
     os._exit(0)
 
 
-def _measure(config: DictConfig, overrides: str, say: Callable[..., None]) -> None:
+def measure(config: DictConfig, overrides: str, say: Callable[..., None]) -> None:
+    """Measures one configuration and says how far it is and, last, what came of it."""
     last = 0.0
 
     def progress(what: str, share: float) -> None:
