@@ -6,8 +6,10 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -85,6 +87,7 @@ def _hydra(verb: str, overrides: Sequence[str]) -> int:
     # Hydra then hands errors on as exceptions instead of printing its own report of them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
+        _check_options(overrides)
         sys.argv = [f"roofcast {verb}", *prepared(overrides)]
         hydra.main(version_base="1.3", config_path="pkg://roofcast.conf", config_name=verb)(job)()
     except Exception as error:
@@ -93,6 +96,18 @@ def _hydra(verb: str, overrides: Sequence[str]) -> int:
             raise
         return _complain(explain(error, verb), verb)
     return max(codes, default=OK)
+
+
+def _check_options(arguments: Sequence[str]) -> None:
+    """Raises UsageError where Hydra's own parser would print how it is used and end the process."""
+    parser = get_args_parser()
+    # Its only other way to end is to exit.
+    parser.error = _refuse
+    parser.parse_args(arguments)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise UsageError(f"options must be those of Hydra, such as -m, --help or --cfg job; got {message}")
 
 
 def _complain(sentence: str, verb: str = "") -> int:

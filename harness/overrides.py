@@ -154,7 +154,7 @@ def explain(error: Exception, verb: str) -> str:
 
 _SENTENCES = (
     (r"Value '(.*)' is not a valid bool.*; (\S+)$", "{1} must be true or false; got '{0}'"),
-    (r"Value '(.*)' of type '.*' could not be converted to (\w+).*; (\S+)$", "{2} must be of type {1}; got '{0}'"),
+    (r"Value '([^']*)' of type '[^']*' could not be converted to (\w+).*; (\S+)$", "{2} must be of type {1}; got '{0}'"),
     (r"non-optional.*; (\S+)$", "{0} must have a value; got null"),
     (r"is not Optional.*; (\S+)$", "{0} must have a value; got null"),
     (r"Ambiguous value for argument '([^=]*)=([^']*)'", "{0} must be one value, or a sweep over {1} with -m"),

@@ -44,11 +44,11 @@ def run(config: DictConfig) -> int:
 
 def _check(config: DictConfig) -> None:
     chosen("isolation", config.isolation, ("none", "process"))
+    if not (config.environment is None or isinstance(config.environment, DictConfig)):
+        raise UsageError(f"environment must be null or variables such as {{OMP_NUM_THREADS:1}}; got {config.environment!r}")
     for name in ("xla_flags", "environment"):
         if config[name] and config.isolation == "none":
             raise UsageError(f"isolation must be process where {name} is given, which a warm process cannot take; got none")
-    if not (config.environment is None or isinstance(config.environment, DictConfig)):
-        raise UsageError(f"environment must be null or variables such as {{OMP_NUM_THREADS:1}}; got {config.environment!r}")
     if config.timeout is not None and not 0 < config.timeout < float("inf"):
         raise UsageError(f"timeout must be null or a number of seconds above 0; got {config.timeout}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ..errors import UsageError
 from ..overrides import as_typed
@@ -47,6 +47,19 @@ class ResumingSweeper(Sweeper):
             hydra_context=hydra_context, task_function=task_function, config=config
         )
 
+    def _compose_each_value(self, jobs: Jobs, groups: Container[str]) -> None:
+        """Finds what no configuration can have before the first job is measured, not after the last.
+
+        Composing takes a tenth of a second, so only what is chosen from groups is composed; values are set in one composed.
+        """
+        assert self.hydra_context is not None
+        loader = self.hydra_context.config_loader
+        composed = [loader.load_sweep_config(self.config, list(job)) for job in _each_value_once(jobs, groups)]
+        parser = OverridesParser.create(config_loader=loader)
+        for one in parser.parse_overrides(sorted({one for job in jobs for one in job})):
+            if one.key_or_group not in groups and not (one.is_add() or one.is_delete() or one.is_force_add()):
+                OmegaConf.update(composed[0], one.key_or_group, one.value())
+
     def sweep(self, arguments: list[str]) -> Any:
         assert self.config is not None
         assert self.hydra_context is not None
@@ -63,9 +76,7 @@ class ResumingSweeper(Sweeper):
         here = Here.of(self.config.hydra)
         finished = {} if self.config.force else _finished(ledger)
         pending = [job for job in jobs if here.spelling(job) not in finished]
-        for job in _each_value_once(pending):
-            # A name that is nobody's is found before the first job is measured, not after the last.
-            self.hydra_context.config_loader.load_sweep_config(self.config, list(job))
+        self._compose_each_value(pending, {one.key_or_group for one in asked if _is_group(one, self.hydra_context)})
 
         returns: list[JobReturn] = []
         board = Board(folder)
@@ -84,6 +95,10 @@ class ResumingSweeper(Sweeper):
         ]
         self.exit_codes.append(tell(rows, Store(ledger.results), folder, self.config.output))
         return [returns]
+
+
+def _is_group(override: Override, context: HydraContext) -> bool:
+    return bool(context.config_loader.get_group_options(override.key_or_group))
 
 
 def register(exit_codes: list[int]) -> None:
@@ -114,12 +129,14 @@ def _finished(ledger: Ledger) -> Mapping[str, Job]:
     return {spelling: job for spelling, job in found.items() if job.run_id in kept}
 
 
-def _each_value_once(jobs: Jobs) -> Iterator[Sequence[str]]:
-    """The fewest jobs, in order, that have every override of all of them: composing takes a tenth of a second."""
+def _each_value_once(jobs: Jobs, groups: Container[str]) -> Iterator[Sequence[str]]:
+    """The fewest jobs, in order, that have every choice from some groups."""
     seen: set[str] = set()
     for job in jobs:
-        if not seen.issuperset(job):
-            seen.update(job)
+        choices = {one for one in job if one.partition("=")[0] in groups}
+        if not seen or not seen.issuperset(choices):
+            # Never empty, so that of jobs that choose nothing one is composed.
+            seen |= choices | {""}
             yield job
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from roofcast.harness import bench, catalogue, cli
@@ -26,27 +26,51 @@ from roofcast.kernels.formats import format_names
 
 EXAMPLES = int(os.environ.get("ROOFCAST_EXAMPLES", "60"))
 SPEEDS = Ceilings(
-    read_gbs=20.0, copy_gbs=15.0, triad_gbs=16.0, cache_read_gbs={}, multiply_add_gflops=100.0, matmul_gflops={}, dispatch_us=8.0
+    read_gbs=20.0,
+    copy_gbs=15.0,
+    triad_gbs=16.0,
+    cache_read_gbs={},
+    multiply_add_gflops=100.0,
+    matmul_gflops={},
+    dispatch_us=8.0,
 )
 
 NUMBERS = st.one_of(
     st.integers(-3, 300),
     st.integers(-(10**19), 10**19),
     st.floats(),
-    st.sampled_from(["null", "true", "many", "''", "nan", "inf", "1e400", "[1,2]", "{a:1}", "[]", "???", "${seed}", "${nothing}"]),
+    st.sampled_from(
+        ["null", "true", "many", "''", "nan", "inf", "1e400", "[1,2]", "{a:1}", "[]", "???", "${seed}", "${nothing}"]
+    ),
 ).map(str)
 WORDS = st.one_of(
     st.sampled_from(["null", "default", "none", "all", "'a b'", "3", "xla.dot", "numpy", "../x", "${seed}", "[a]", "{}"]),
     st.text("abz019_.-/=,'\"[]{}$:~+@ \\é\n\0", max_size=6),
 )
-FIELDS = ("layers", "d_model", "heads", "kv_heads", "head_dim", "d_ff", "vocab", "name", "gated", "norm", "window", "mixture", "x")
+FIELDS = (
+    "layers",
+    "d_model",
+    "heads",
+    "kv_heads",
+    "head_dim",
+    "d_ff",
+    "vocab",
+    "name",
+    "gated",
+    "norm",
+    "window",
+    "mixture",
+    "x",
+)
 OVERRIDES = st.one_of(
     st.builds("model={}".format, st.sampled_from(catalogue.names("model")) | WORDS),
     st.builds("model.{}={}".format, st.sampled_from(FIELDS), NUMBERS | WORDS),
     st.builds("context={}".format, st.integers(1, 4096) | NUMBERS),
     st.builds("format={}".format, st.sampled_from(format_names("weight")) | WORDS),
     st.builds(
-        "format.{}={}".format, st.sampled_from(["weight", "kv", "activation", "x"]), st.sampled_from(format_names("weight")) | WORDS
+        "format.{}={}".format,
+        st.sampled_from(["weight", "kv", "activation", "x"]),
+        st.sampled_from(format_names("weight")) | WORDS,
     ),
     st.builds("kernel={}".format, st.sampled_from([*measured_ops(), "all", "step"]) | WORDS),
     st.builds("kernel.ops={}".format, st.sampled_from(["[gemv]", "[gemv,norm]", "[stream]", "[]", "[x]", "gemv"]) | NUMBERS),
@@ -67,7 +91,9 @@ OVERRIDES = st.one_of(
     ),
     st.builds(
         "{}={}".format,
-        st.sampled_from(["devices", "seed", "fused", "force", "timeout", "compile_cache", "", "+new", "~seed", "seed.x", "hydra.x"]),
+        st.sampled_from(
+            ["devices", "seed", "fused", "force", "timeout", "compile_cache", "", "+new", "~seed", "seed.x", "hydra.x"]
+        ),
         NUMBERS | WORDS,
     ),
     WORDS,
@@ -79,7 +105,9 @@ def ok(workload, one) -> Result:
     kernel = Kernel(workload, one, None, "direct calls", "cold", 1.0, 1, lambda: 1e-3)
     span = Interval(1e3, 1e3, 1e3)
     timed = Timed(span, Interval(0.5, 0.4, 0.6), 1.0, "memory", np.ones(2, bool), 0.0)
-    return Result(workload, one.name, "ok", "", 0.0, Compiled(None, 0.1, 0.1, "cold"), kernel=kernel, series=series, timed=timed)
+    return Result(
+        workload, one.name, "ok", "", 0.0, Compiled(None, 0.1, 0.1, "cold"), kernel=kernel, series=series, timed=timed
+    )
 
 
 def fake_session(calls, machine, stopping, **_) -> Iterator[Result]:
@@ -120,12 +148,6 @@ def no_clock():
 
 @settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(OVERRIDES, max_size=4))
-
-
-
-
-
-
 def test_any_overrides_end_in_a_result_or_in_one_sentence(overrides: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         out, err = io.StringIO(), io.StringIO()
