@@ -158,7 +158,7 @@ _SENTENCES = (
     (r"non-optional.*; (\S+)$", "{0} must have a value; got null"),
     (r"is not Optional.*; (\S+)$", "{0} must have a value; got null"),
     (r"Ambiguous value for argument '([^=]*)=([^']*)'", "{0} must be one value, or a sweep over {1} with -m"),
-    (r"Interpolation key '([^']*)' not found.*; (\S+)$", "{1} must refer to a key that there is; got ${{{0}}}"),
+    (r"Interpolation key '([^']*)' not found", "a reference must be to a key that there is; got ${{{0}}}"),
     (r"Config group override must be a string", "a group must be given the name of one entry; got null"),
     (r"Could not load '(\w+)/([^']*)'", "{0} must be the name of one entry; got '{1}'"),
     (r"Error parsing override '([^']*)'", "overrides must have the form key=value; got '{0}'"),

@@ -68,7 +68,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("results=/dev/null/results", "results must be"),
         ("model=llama-3.2-1b,qwen3-0.6b", "model must be one value, or a sweep over llama-3.2-1b,qwen3-0.6b with -m"),
         ("context", "overrides must have the form key=value; got 'context'"),
-        ("context=${nothing}", "context must refer to a key that there is; got ${nothing}"),
+        ("context=${nothing}", "a reference must be to a key that there is; got ${nothing}"),
         ("context=100000000000000000000", "context must be a whole number of at most 1e+15; got 100000000000000000000"),
         ("~seed", "seed must have a value; ~seed took it away"),
         ("-a", "options must be those of Hydra, such as -m, --help or --cfg job; got unrecognized arguments: -a"),
