@@ -41,7 +41,7 @@ class Here:
     own_groups: str = ""
 
     @classmethod
-    def of(cls, hydra: DictConfig) -> Here:
+    def of(cls, hydra: Any) -> Here:
         """Where a command runs, whose Hydra configuration this is."""
         own = [Path(source.path) for source in hydra.runtime.config_sources if source.schema == "file"]
         return cls(_host_key(), _code(), _digest_of_files(own) if own else "")

@@ -97,7 +97,8 @@ class Process:
         for stream in (self._process.stdin, self._complaints):
             # What was not read in time by a process that is gone.
             with suppress(BrokenPipeError):
-                stream and stream.close()
+                if stream is not None:
+                    stream.close()
 
     def _lines(self, limit_s: float | None) -> Iterator[dict[str, Any]]:
         """Answers until the process ends; the clock stands still while the job waits for the device."""

@@ -52,6 +52,7 @@ class ResumingSweeper(Sweeper):
 
         Composing takes a tenth of a second, so only what is chosen from groups is composed; values are set in one composed.
         """
+        assert self.config is not None
         assert self.hydra_context is not None
         loader = self.hydra_context.config_loader
         composed = [loader.load_sweep_config(self.config, list(job)) for job in _each_value_once(jobs, groups)]
@@ -62,6 +63,7 @@ class ResumingSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         assert self.config is not None
+        assert self.launcher is not None
         assert self.hydra_context is not None
         # Hydra makes its own classes anew when it looks for plugins, so they are not imported before.
         from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
