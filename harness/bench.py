@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import psutil
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from ..kernels import check
 from ..kernels.op import Implementation, Need, Workload
@@ -20,26 +21,29 @@ from ..kernels.step import DecodeStep
 from ..kernels.step.checkpoint import Checkpoint, differences
 from . import host as hosts
 from .errors import UsageError, chosen
-from .figures import Compilation, Statistics, Timing, Work
+from .exclusive import Device, device_name
 from .linux import memory_available
 from .measure import session
-from .measure.ceilings import Limits, measure_limits
+from .measure.ceilings import measure_limits
 from .measure.choice import chosen as chosen_implementations
 from .measure.choice import chosen_peers
+from .measure.compile_cache import keep_programs_in
 from .measure.device import backend_and_kind
 from .measure.prove import POOL_SHARE, Draw
-from .measure.prove import tolerance as accepted_error
+from .measure.recording import recorder
 from .measure.result import Machine, Result
 from .measure.rounds import Stopping
 from .overrides import as_typed
 from .plan import Plan, plan
-from .recall import usual
-from .record import Measurement, Outcome, Run, Subject, utc_now
+from .programs import programs_folder
+from .recall import Usual, usual
+from .record import Measurement, Run
 from .report.output import checked
 from .report.progress import Progress
 from .report.summary import summary
 from .report.table import SUFFIXES, show, write
 from .store import Store
+from .sweep.identity import config_hash
 from .whole import depths
 
 MEASURED_FORMATS = ("f32", "bf16")
@@ -49,8 +53,65 @@ MANY_FILES = 256
 """Runs whose files are merged into one: reading that many small files takes about a second."""
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What one configuration came to.
+
+    Attributes:
+        asked: the question.
+        run_id: of its measurements.
+        records: they themselves, all of them in the store.
+        folder: of the store.
+        complaint: what the store holds that cannot be read, in one sentence, empty where that is nothing.
+        seconds: how long compiling, proving and measuring took.
+    """
+
+    asked: Plan
+    run_id: str
+    records: list[Measurement]
+    folder: Path
+    complaint: str
+    seconds: float
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a kernel was wrong, refused or failed, or a file cannot be read."""
+        return int(bool(self.complaint) or any(one.outcome.status in ("wrong", "refused", "failed") for one in self.records))
+
+
 def run(config: DictConfig) -> int:
     """Measures, stores and shows. Returns 1 if a kernel was wrong, refused or failed."""
+    output = checked(config.output, SUFFIXES)
+    with Progress() as progress:
+        kept = measure(config, as_typed(HydraConfig.get().overrides.task), progress)
+    shown = summary(kept.records, kept.asked)
+    for table in shown:
+        show(table)
+    print(f"\n  {len(kept.records)} measurements kept in {kept.folder}")
+    if output is not None:
+        write(shown, output)
+    if kept.complaint:
+        print(f"roofcast: {kept.complaint}", file=sys.stderr)
+    return kept.exit_code
+
+
+def measure(
+    config: DictConfig,
+    overrides: str,
+    progress: Callable[[str, float], None],
+    waiting: Callable[[bool], None] = lambda is_waiting: None,
+) -> Kept:
+    """Measures one configuration and stores what came of it.
+
+    Args:
+        config: the configuration.
+        overrides: what repeats it, as typed in a shell.
+        progress: told what is being done, and the share of the whole that is done.
+        waiting: told True when another process measures on the device, and False when it is over.
+
+    Raises:
+        UsageError: if the configuration cannot be.
+    """
     asked = plan(config)
     stopping = _stopping(config)
     residency: Any = chosen("timing.residency", config.timing.residency, ("cold", "warm"))
@@ -63,46 +124,56 @@ def run(config: DictConfig) -> int:
     draw = _drawing(config.weights, calls)
     if not calls:
         raise UsageError(f"kernel must be an op that {asked.step.model.name} calls; got {', '.join(config.kernel.ops)}")
-    output = checked(config.output, SUFFIXES)
     store = Store(Path(config.results))
     store.check_writable()
     backend, device_kind = backend_and_kind()
     here = hosts.fingerprint(backend=backend, device_kind=device_kind)
-    this_run = Run.start(config_hash=_hash(config), overrides=as_typed(HydraConfig.get().overrides.task))
+    if config.compile_cache and (folder := programs_folder(here.machine_key)):
+        keep_programs_in(folder)
+    this_run = Run.start(config_hash=config_hash(config), overrides=overrides)
+    device = Device(device_name(backend), waiting)
+    chosen_calls, passed_over = _implementations(calls, config.implementation, config.peers, backend)
+    before, complaint = _usual(store, here.key)
 
-    with Progress() as progress:
-        chosen_calls, passed_over = _implementations(calls, config.implementation, config.peers, backend)
-        progress("measuring this machine's ceilings", 0.0)
+    start = time.perf_counter()
+    progress("measuring this machine's ceilings", 0.0)
+    with device.alone():
         limits = measure_limits(backend, here.cache_bytes, MEASURED_FORMATS)
-        before, complaint = usual(store, here.key)
-        machine = Machine(
-            backend=backend,
-            cache_bytes=here.last_level_cache_bytes,
-            free_bytes=free_bytes,
-            limits=limits,
-            usual_read_gbs=before.read_gbs,
-            usual_multiply_add_gflops=before.multiply_add_gflops,
-        )
-        to_record = _recorder(asked, calls, this_run, here, limits)
-        records = [to_record(result) for result in passed_over]
-        try:
-            for result in session.run(
-                chosen_calls, machine, stopping, residency=residency, seed=config.seed, progress=progress, draw=draw
-            ):
-                records.append(to_record(result))
-        finally:
-            # Whatever ends a run early, what was finished is kept.
-            path = store.append(records)
-    shown = summary(records, asked)
-    for table in shown:
-        show(table)
-    print(f"\n  {len(records)} measurements kept in {path.parent if path else config.results}")
-    if output:
-        write(shown, output)
+    machine = Machine(
+        backend=backend,
+        cache_bytes=here.last_level_cache_bytes,
+        free_bytes=free_bytes,
+        limits=limits,
+        usual_read_gbs=before.read_gbs,
+        usual_multiply_add_gflops=before.multiply_add_gflops,
+    )
+    to_record = recorder(asked, calls, this_run, here, limits)
+    records = [to_record(result) for result in passed_over]
+    try:
+        for result in session.run(
+            chosen_calls,
+            machine,
+            stopping,
+            residency=residency,
+            seed=config.seed,
+            progress=progress,
+            draw=draw,
+            preparing=device.shared,
+            measuring=device.alone,
+        ):
+            records.append(to_record(result))
+    finally:
+        seconds = time.perf_counter() - start
+        # Whatever ends a run early, what was finished is kept.
+        store.append(records)
     store.compact(at_least=MANY_FILES)
-    if complaint:
-        print(f"roofcast: {complaint}", file=sys.stderr)
-    return int(bool(complaint) or any(record.outcome.status in ("wrong", "refused", "failed") for record in records))
+    return Kept(asked, this_run.run_id, records, store.folder, complaint, seconds)
+
+
+@cache
+def _usual(store: Store, host_key: str) -> tuple[Usual, str]:
+    """Once per process: what was usual before a sweep does not change with it, and the store grows."""
+    return usual(store, host_key)
 
 
 def _implementations(
@@ -153,82 +224,6 @@ def _drawing(weights: str | None, calls: Iterable[Workload]) -> Draw:
     return draw
 
 
-def _recorder(
-    asked: Plan, calls: Mapping[Workload, Sequence[Need]], run: Run, here: hosts.Host, limits: Limits
-) -> Callable[[Result], Measurement]:
-    def to_record(result: Result) -> Measurement:
-        tolerance = accepted_error(result.workload, result.implementation)
-        return Measurement(
-            started_at=utc_now(),
-            run=run,
-            subject=Subject.of(result.workload, result.implementation, asked.step, calls[result.workload]),
-            outcome=Outcome(status=result.status, reason=result.reason, error=result.error, tolerance=tolerance),
-            work=Work.of(result.workload.cost()),
-            compilation=_compilation(result),
-            timing=_timing(result),
-            statistics=_statistics(result),
-            ceilings=limits.ceilings,
-            host=here,
-        )
-
-    return to_record
-
-
-def _compilation(result: Result) -> Compilation | None:
-    if result.compiled is None:
-        return None
-    xla = result.xla
-    return Compilation(
-        lower_s=result.compiled.lower_s,
-        compile_s=result.compiled.compile_s,
-        xla_flops=xla.flops,
-        xla_bytes=xla.bytes,
-        argument_bytes=xla.argument_bytes,
-        output_bytes=xla.output_bytes,
-        temporary_bytes=xla.temporary_bytes,
-        alias_bytes=xla.alias_bytes,
-        peak_bytes=xla.peak_bytes,
-        cost_note=xla.note,
-    )
-
-
-def _timing(result: Result) -> Timing | None:
-    kernel, series = result.kernel, result.series
-    if kernel is None or series is None or result.status not in ("ok", "refused"):
-        return None
-    return Timing(
-        timer="perf_counter",
-        method=kernel.method,
-        residency=kernel.residency,
-        pool_bytes=kernel.pool_bytes,
-        calls_per_sample=kernel.calls_per_sample,
-        samples_us=tuple(1e6 * seconds for seconds in series.seconds),
-        read_probe_gbs=tuple(pair[0] for pair in series.rates),
-        multiply_add_probe_gflops=tuple(pair[1] for pair in series.rates),
-        calm=tuple(result.calm),
-        stop_reason=series.stop_reason,
-    )
-
-
-def _statistics(result: Result) -> Statistics | None:
-    timed = result.timed
-    if timed is None:
-        return None
-    return Statistics(
-        latency_us=timed.latency_us.point,
-        latency_low_us=timed.latency_us.low,
-        latency_high_us=timed.latency_us.high,
-        bandwidth_gbs=result.workload.cost().bytes / timed.latency_us.point / 1e3,
-        fraction_of_ceiling=timed.ratio.point,
-        fraction_low=timed.ratio.low,
-        fraction_high=timed.ratio.high,
-        bound=timed.bound,
-        floor_us=timed.floor_us,
-        disturbance=timed.disturbance,
-        precision_reached=timed.ratio.relative_half_width,
-    )
-
-
 def _stopping(config: DictConfig) -> Stopping:
     timing = config.timing
     for name in ("precision", "budget_s"):
@@ -242,10 +237,3 @@ def _stopping(config: DictConfig) -> Stopping:
             f"timing.max_samples must be at least timing.min_samples, {timing.min_samples}; got {timing.max_samples}"
         )
     return Stopping(timing.precision, timing.min_samples, timing.max_samples, timing.budget_s)
-
-
-def _hash(config: DictConfig) -> str:
-    """Twelve hexadecimal digits of the resolved configuration, without where its results go."""
-    asked: Any = OmegaConf.to_container(config, resolve=True)
-    asked = {key: value for key, value in asked.items() if key not in ("results", "output")}
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]

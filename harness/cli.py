@@ -13,7 +13,7 @@ from .exits import FAILED, OK, USAGE, NobodyReadsError, complain, typed
 __all__ = ["FAILED", "OK", "USAGE", "VERBS", "main", "run"]
 
 VERBS: Mapping[str, tuple[str, str]] = {
-    "bench": (".bench", "measure the kernels of a decode step here and carry them to other machines"),
+    "bench": (".sweep.job", "measure the kernels of a decode step here and carry them to other machines"),
     "table": (".table", "print the tables of measurements that are already in the store"),
     "predict": (".ask", "say how fast a model runs on a machine, how sure that is, what it draws and what it costs"),
     "claims": (".claims", "check the figures of an article on wafer-scale decode against physics and prediction"),

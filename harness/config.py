@@ -67,6 +67,12 @@ class Bench(Question):
     weights: str | None = None
     seed: int = 0
     experiment: Any = None
+    isolation: str = "none"
+    xla_flags: str | None = None
+    environment: Any = None
+    compile_cache: bool = True
+    timeout: float | None = None
+    force: bool = False
 
 
 @dataclass

@@ -51,6 +51,8 @@ class Compilation(Columns):
         xla_flops, xla_bytes: `cost_analysis()` of the compiled call, a static count.
         argument_bytes, output_bytes, temporary_bytes, alias_bytes, peak_bytes: `memory_analysis()`.
         cost_note: why XLA's counts differ from the op's, in words; "" where they agree.
+        compile_cache: `cold` if the program was compiled, `warm` if it was loaded from the cache on disk and `compile_s` is
+            the time of that, "" where there was no cache.
     """
 
     lower_s: float
@@ -63,6 +65,7 @@ class Compilation(Columns):
     alias_bytes: int | None = None
     peak_bytes: int | None = None
     cost_note: str = ""
+    compile_cache: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

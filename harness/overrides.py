@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import itertools
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from hydra.core.config_store import ConfigStore
@@ -16,15 +18,17 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from . import catalogue
-from .config import SCHEMAS, FormatChoice, Timing
+from .config import SCHEMAS, FormatChoice, KernelChoice, Timing
 from .devices import HERE
 from .errors import UsageError
 from .model_zoo import model_facts_from_model_zoo, section_of
 from .models import model_facts_from_hugging_face
 
 _CHOICE = re.compile(r"^(?P<group>model|device)=(?P<names>[\w./~ -]+(?:,[\w./~ -]+)*)$")
-_TEXT = re.compile(r"^(?P<key>base|head|output|rows|published|kernels|weights|results)=(?P<text>[^'\",]*[~^@{}][^'\",]*)$")
-"""A commit in one of git's spellings, or a path from the home folder: Hydra's grammar has no place for either."""
+_TEXT = re.compile(
+    r"^(?P<key>base|head|output|rows|published|kernels|weights|results|xla_flags)=(?P<text>[^'\",]*[~^@{}=][^'\",]*)$"
+)
+"""A commit in one of git's spellings, flags, or a path from the home folder: Hydra's grammar has no place for them."""
 _SWEEPS = {"-m", "--multirun"}
 _WRITES = re.compile(r"^(?P<key>output|rows)=(?P<path>[^$,]+)$")
 """A file to write, its name the same in all jobs of a sweep."""
@@ -37,19 +41,23 @@ def prepared(overrides: Sequence[str]) -> list[str]:
     those in `conf/`, or a model's of Cerebras Model Zoo; each becomes an entry of its group. Everything else is left to Hydra.
 
     Raises:
-        UsageError: for a name that no file or alias has, a file that cannot be read, or one that each job of a sweep would
-            write anew.
+        UsageError: for a name that no file or alias has, or a file that cannot be read.
     """
-    if _SWEEPS & set(overrides):
-        for one in overrides:
-            if (found := _WRITES.match(one)) and found["path"] != "null":
-                raise UsageError(
-                    f"{found['key']} must name another file for every job of a sweep, such as "
-                    f"{found['key']}='x-${{hydra:job.num}}.csv'; got {found['path']!r}"
-                )
     # Hydra's own parser takes no overrides on both sides of an option.
     flags = [one for one in overrides if one in _SWEEPS]
     return [*flags, *(_prepared(one) for one in overrides if one not in _SWEEPS)]
+
+
+def check_written_once(overrides: Sequence[str]) -> None:
+    """Raises UsageError for a file that each job of a sweep would write anew."""
+    if not _SWEEPS & set(overrides):
+        return
+    for one in overrides:
+        if (found := _WRITES.match(one)) and found["path"] != "null":
+            raise UsageError(
+                f"{found['key']} must name another file for every job of a sweep, such as "
+                f"{found['key']}='x-${{hydra:job.num}}.csv'; got {found['path']!r}"
+            )
 
 
 def with_files(words: Sequence[str]) -> list[str]:
@@ -61,7 +69,9 @@ def with_files(words: Sequence[str]) -> list[str]:
 
 def _prepared(override: str) -> str:
     if text := _TEXT.match(override):
-        return f"{text['key']}='{text['text']}'"
+        quoted = f"{text['key']}='{text['text']}'"
+        _TYPED[quoted] = override
+        return quoted
     match = _CHOICE.match(override)
     if match is None or (match["group"], match["names"]) == ("device", "null"):
         return override
@@ -89,17 +99,17 @@ def _entry(group: str, name: str) -> str:
     # Hydra looks group entries up by name: a name with a slash or a dot would be a path.
     title = re.sub(r"[^A-Za-z0-9_-]", "-", f"{path.parent.name}-{path.stem}" if path.stem == "config" else path.stem)
     entry = _registered(group, title, OmegaConf.create({"name": title} | facts))
-    _FILES[f"{group}={entry}"] = f"{group}={path.resolve()}"
+    _TYPED[f"{group}={entry}"] = f"{group}={path.resolve()}"
     return entry
 
 
-_FILES: dict[str, str] = {}
-"""Override as Hydra got it -> as it was typed, for the entries that are files of the user's own."""
+_TYPED: dict[str, str] = {}
+"""Override as Hydra got it -> as it was typed, where `prepared` changed more than the spelling of a name."""
 
 
 def as_typed(overrides: Sequence[str]) -> str:
     """The overrides of a job as they are typed in a shell: a file where `prepared` made an entry of it."""
-    return shlex.join(_FILES.get(one, one) for one in overrides)
+    return shlex.join(_TYPED.get(one, one) for one in overrides)
 
 
 def _registered(group: str, name: str, node: DictConfig) -> str:
@@ -113,11 +123,49 @@ def _registered(group: str, name: str, node: DictConfig) -> str:
     return name
 
 
-def check_keys(config: DictConfig, verb: str) -> None:
-    """Raises UsageError for a key that `+key=value` added and that the verb does not know."""
+def check(config: DictConfig, verb: str) -> None:
+    """Resolves what refers to other keys.
+
+    Raises:
+        UsageError: for a reference to what is not there, a key that `+key=value` added and that the verb does not know, one
+            that `~key` took away, or a number beyond all bounds.
+    """
     for key in map(str, config):
         if key not in _keys(verb):
             raise UsageError(_unknown_key(key, verb))
+    try:
+        OmegaConf.resolve(config)
+    except OmegaConfBaseException as error:
+        raise UsageError(explain(error, verb)) from None
+    given = dict(_leaves("", OmegaConf.to_container(config)))
+    for name in (*_keys(verb), *(f"{part}.{one}" for part in _PARTS if part in _keys(verb) for one in _fields(_PARTS[part]))):
+        if not any(key == name or key.startswith(f"{name}.") for key in given):
+            raise UsageError(f"{name} must have a value; ~{name} took it away")
+    for name, value in given.items():
+        if isinstance(value, int) and abs(value) > _LARGEST:
+            raise UsageError(f"{name} must be a whole number of at most {_LARGEST:g}; got {value}")
+
+
+_LARGEST = 10**15
+"""No machine or model has more of anything, and what is multiplied with it still fits the store's 64 bits."""
+_PARTS: dict[str, type] = {"timing": Timing, "format": FormatChoice, "kernel": KernelChoice}
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Every value by its dotted name; an empty mapping is one."""
+    if isinstance(value, dict) and value:
+        for key, one in value.items():
+            yield from _leaves(f"{name}.{key}" if name else str(key), one)
+    elif isinstance(value, list):
+        yield name, None
+        for one in value:
+            yield from _leaves(name, one)
+    else:
+        yield name, value
+
+
+def _fields(schema: type) -> tuple[str, ...]:
+    return tuple(one.name for one in dataclasses.fields(schema))
 
 
 def explain(error: Exception, verb: str) -> str:
@@ -139,10 +187,11 @@ def explain(error: Exception, verb: str) -> str:
 
 _SENTENCES = (
     (r"Value '(.*)' is not a valid bool.*; (\S+)$", "{1} must be true or false; got '{0}'"),
-    (r"Value '(.*)' of type '.*' could not be converted to (\w+).*; (\S+)$", "{2} must be of type {1}; got '{0}'"),
+    (r"Value '([^']*)' of type '[^']*' could not be converted to (\w+).*; (\S+)$", "{2} must be of type {1}; got '{0}'"),
     (r"non-optional.*; (\S+)$", "{0} must have a value; got null"),
     (r"is not Optional.*; (\S+)$", "{0} must have a value; got null"),
     (r"Ambiguous value for argument '([^=]*)=([^']*)'", "{0} must be one value, or a sweep over {1} with -m"),
+    (r"Interpolation key '([^']*)' not found", "a reference must be to a key that there is; got ${{{0}}}"),
     (r"Config group override must be a string", "a group must be given the name of one entry; got null"),
     (r"Could not load '(\w+)/([^']*)'", "{0} must be the name of one entry; got '{1}'"),
     (r"Error parsing override '([^']*)'", "overrides must have the form key=value; got '{0}'"),
@@ -151,12 +200,11 @@ _SENTENCES = (
 
 
 def _keys(verb: str) -> tuple[str, ...]:
-    return tuple(SCHEMAS[verb].__dataclass_fields__)
+    return _fields(SCHEMAS[verb])
 
 
 def _unknown_key(key: str, verb: str) -> str:
-    parts = {"timing": Timing, "format": FormatChoice}
-    known = [*_keys(verb), *(f"{name}.{one}" for name, part in parts.items() for one in part.__dataclass_fields__)]
+    known = [*_keys(verb), *(f"{name}.{one}" for name, part in _PARTS.items() for one in _fields(part))]
     near = difflib.get_close_matches(key, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(_keys(verb))}"
     return f"{key or 'an empty key'} is not a key of roofcast {verb.replace('_', ' ')}; {hint}"

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from .durable import new_file
 
 _MAGIC = b"PAR1"
 """First and last four bytes of every Parquet file; before the last stands the length of the footer."""
@@ -31,6 +35,17 @@ def table(files: Sequence[Path], *, with_filename: bool = False) -> str:
     # A folder called "a=b" would otherwise add a column a.
     options = f"union_by_name = true, hive_partitioning = false, filename = {str(with_filename).lower()}"
     return f"read_parquet([{names}], {options})"
+
+
+def write_rows(rows: Sequence[Mapping[str, Any]], schema: Mapping[str, str], file: Path, form: str = "parquet") -> None:
+    """Writes rows of some columns, SQL type by name, as a file of a form that DuckDB knows (`parquet`, `csv`)."""
+    import duckdb
+
+    structure = literal(json.dumps([dict(schema)]))
+    rows_of = f"SELECT unnest(from_json_strict($rows::JSON, {structure}), max_depth := 2)"
+    with new_file(file) as path, duckdb.connect() as connection:
+        target = f"{literal(str(path))} (FORMAT {form}{', HEADER' if form == 'csv' else ''}, USE_TMP_FILE false)"
+        connection.execute(f"COPY ({rows_of}) TO {target}", {"rows": json.dumps(list(rows))})
 
 
 def split(files: Sequence[Path]) -> tuple[list[Path], list[Unreadable]]:

@@ -22,6 +22,7 @@ import numpy as np
 
 from ...kernels.op import Implementation, Workload
 from . import loops
+from .compile_cache import found_since, lookups
 
 Residency = Literal["cold", "warm"]
 
@@ -48,11 +49,13 @@ class Compiled:
     Attributes:
         program: the compiled executable.
         lower_s, compile_s: seconds of tracing and lowering, and of compiling.
+        cache: `warm` if the program was loaded from the cache on disk instead, `cold` if it was not there, "" without a cache.
     """
 
     program: Any
     lower_s: float
     compile_s: float
+    cache: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,9 @@ def compile_call(workload: Workload, one: Implementation, packed: Mapping[str, A
     start = time.perf_counter()
     call = jax.jit(functools.partial(one.function, workload), donate_argnames=workload.donated)
     lowered = call.lower(**jax.tree.map(_spec, dict(packed)))
-    lowered_at = time.perf_counter()
+    lowered_at, before = time.perf_counter(), lookups()
     program = lowered.compile()
-    return Compiled(program, lowered_at - start, time.perf_counter() - lowered_at)
+    return Compiled(program, lowered_at - start, time.perf_counter() - lowered_at, found_since(before))
 
 
 def outputs(workload: Workload, compiled: Compiled, packed: Mapping[str, Any]) -> tuple[Any, ...]:

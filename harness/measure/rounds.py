@@ -6,6 +6,7 @@ of a kernel lies between two samples of each probe, and what is estimated is the
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -62,7 +63,7 @@ def measure(
     *,
     usual: Sequence[float | None],
     seed: int,
-    progress: Callable[[Name, int, int], None] = lambda name, done, total: None,
+    progress: Callable[[Name, int, int, float], None] = lambda name, done, total, precision: None,
 ) -> dict[Name, Series]:
     """Samples every kernel, in rounds of random order, until each meets the criterion or the budget is spent.
 
@@ -71,7 +72,8 @@ def measure(
         probes: each takes one sample and returns a rate (larger is faster). The first is the one that ratios are
             taken against.
         usual: each probe's usual calm rate on this host, or None where there is no history.
-        progress: told the kernel, how many kernels are done, and how many there are.
+        progress: told after each round the kernel that is known least, how many are done, how many there are, and the
+            relative half-width of that kernel's interval, infinite while there is none.
 
     Returns:
         A series per kernel, nothing dropped.
@@ -96,11 +98,13 @@ def measure(
                 break
         levels = levels_of(seen, usual)
         out_of_time = time.perf_counter() > deadline
-        for name in list(active):
-            series[name].stop_reason = _stop_reason(series[name], levels, stopping, out_of_time)
+        widths = {name: _half_width(series[name], levels, stopping.min_samples) for name in active}
+        for name, width in widths.items():
+            series[name].stop_reason = _stop_reason(series[name], levels, stopping, width, out_of_time)
             if series[name].stop_reason:
                 active.remove(name)
-                progress(name, len(kernels) - len(active), len(kernels))
+        least_known = max(active or widths, key=lambda name: widths[name])
+        progress(least_known, len(kernels) - len(active), len(kernels), widths[least_known])
     return series
 
 
@@ -115,14 +119,20 @@ def calm_samples(series: Series, levels: np.ndarray) -> np.ndarray:
     return calm(np.asarray(series.worst), levels, CALM_TOLERANCE)
 
 
-def _stop_reason(series: Series, levels: np.ndarray, stopping: Stopping, out_of_time: bool) -> str:
+def _half_width(series: Series, levels: np.ndarray, min_samples: int) -> float:
+    """Relative half-width of the interval of the median ratio; infinite while there are too few calm samples."""
+    quiet = calm_samples(series, levels) if series.seconds else np.zeros(0, bool)
+    if quiet.sum() < min_samples:
+        return math.inf
+    ratios = 1 / (np.asarray(series.seconds) * np.asarray(series.rates)[:, 0])
+    return median_interval(ratios[quiet]).relative_half_width
+
+
+def _stop_reason(series: Series, levels: np.ndarray, stopping: Stopping, width: float, out_of_time: bool) -> str:
     count = len(series.seconds)
     quiet = calm_samples(series, levels) if count else np.zeros(0, bool)
-    ratios = 1 / (np.asarray(series.seconds) * np.asarray(series.rates)[:, 0]) if count else np.zeros(0)
-    if quiet.sum() >= stopping.min_samples:
-        width = median_interval(ratios[quiet]).relative_half_width
-        if width <= stopping.precision:
-            return f"precision reached: +-{width:.1%} of {stopping.precision:.1%} after {quiet.sum()} calm samples"
+    if width <= stopping.precision:
+        return f"precision reached: +-{width:.1%} of {stopping.precision:.1%} after {quiet.sum()} calm samples"
     if count >= stopping.max_samples:
         return f"sample limit reached: {count} samples, {quiet.sum()} of them calm"
     if out_of_time:

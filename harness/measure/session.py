@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +19,9 @@ from .result import Machine, Result, Timed
 from .rounds import Series, Stopping, calm_samples, levels_of, measure
 from .statistics import disturbance, median_interval
 
+Held = Callable[[], AbstractContextManager[None]]
+"""Makes what is held for as long as a block runs."""
+
 _Name = tuple[Workload, str]
 """What is measured: a call, and the name of the code that computes it."""
 
@@ -30,6 +35,8 @@ def run(
     seed: int,
     progress: Callable[[str, float], None] = lambda what, share: None,
     draw: Draw = check.draw,
+    preparing: Held = nullcontext,
+    measuring: Held = nullcontext,
 ) -> Iterator[Result]:
     """Results in the order in which they are known; each batch that fits the memory is interleaved as a whole.
 
@@ -41,6 +48,7 @@ def run(
         seed: of operands and of the random order.
         progress: told what is being done, and the share of the whole that is done.
         draw: makes the packed operands of a call from a seed.
+        preparing, measuring: entered around each preparation, and around the samples of a batch.
     """
     batches = list(_batches(calls, POOL_SHARE * machine.free_bytes, machine.cache_bytes))
     done = 0
@@ -48,7 +56,8 @@ def run(
         proven: dict[_Name, Result] = {}
         for workload, one in batch:
             progress(f"checking {workload.label}", done / len(calls) / 2)
-            result = ready(workload, one, machine, residency, lambda call: draw(call, seed))
+            with preparing():
+                result = ready(workload, one, machine, residency, lambda call: draw(call, seed))
             done += 1
             if result.kernel is None:
                 yield result
@@ -57,7 +66,7 @@ def run(
         share = Stopping(
             stopping.precision, stopping.min_samples, stopping.max_samples, stopping.budget_s * len(batch) / len(calls)
         )
-        yield from _timed(proven, machine, share, seed, progress)
+        yield from _timed(proven, machine, share, seed, progress, measuring)
 
 
 def _timed(
@@ -66,21 +75,28 @@ def _timed(
     stopping: Stopping,
     seed: int,
     progress: Callable[[str, float], None],
+    measuring: Held,
 ) -> Iterator[Result]:
     probes = (machine.limits.read, machine.limits.multiply_add)
-    series = measure(
-        {name: result.kernel.sample for name, result in ready.items() if result.kernel},
-        [probe.rate for probe in probes],
-        stopping,
-        usual=(machine.usual_read_gbs, machine.usual_multiply_add_gflops),
-        seed=seed,
-        progress=lambda name, count, total: progress(f"timed {name[0].label}", (1 + count / total) / 2),
-    )
+    with measuring():
+        series = measure(
+            {name: result.kernel.sample for name, result in ready.items() if result.kernel},
+            [probe.rate for probe in probes],
+            stopping,
+            usual=(machine.usual_read_gbs, machine.usual_multiply_add_gflops),
+            seed=seed,
+            progress=lambda name, count, total, width: progress(_timing(name[0], width), (1 + count / total) / 2),
+        )
     seen = [pair for one in series.values() for pair in one.worst]
     levels = levels_of(seen, (machine.usual_read_gbs, machine.usual_multiply_add_gflops)) if seen else np.ones(2)
     fastest = np.asarray([pair for one in series.values() for pair in one.rates]).max(axis=0) if seen else np.ones(2)
     for name, result in ready.items():
         yield judged(result, series[name], machine.limits, levels, fastest, stopping.min_samples)
+
+
+def _timing(workload: Workload, half_width: float) -> str:
+    known = f", +-{half_width:.1%} so far" if math.isfinite(half_width) else ""
+    return f"timing {workload.label}{known}"
 
 
 def judged(result: Result, series: Series, limits: Limits, levels: np.ndarray, fastest: np.ndarray, min_samples: int) -> Result:

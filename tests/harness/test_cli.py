@@ -68,6 +68,14 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("results=/dev/null/results", "results must be"),
         ("model=llama-3.2-1b,qwen3-0.6b", "model must be one value, or a sweep over llama-3.2-1b,qwen3-0.6b with -m"),
         ("context", "overrides must have the form key=value; got 'context'"),
+        ("context=${nothing}", "a reference must be to a key that there is; got ${nothing}"),
+        ("context=100000000000000000000", "context must be a whole number of at most 1e+15; got 100000000000000000000"),
+        ("~seed", "seed must have a value; ~seed took it away"),
+        ("-a", "options must be those of Hydra, such as -m, --help or --cfg job; got unrecognized arguments: -a"),
+        ("xla_flags=--xla_x=1", "isolation must be process where xla_flags is given"),
+        ("environment=3", "environment must be null or variables such as {OMP_NUM_THREADS:1}; got 3"),
+        ("isolation=thread", "isolation must be one of none, process; got 'thread'"),
+        ("timeout=0", "timeout must be null or a number of seconds above 0; got 0"),
     ],
 )
 def test_bad_input_to_bench_is_one_sentence_and_measures_nothing(

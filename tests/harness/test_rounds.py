@@ -1,5 +1,6 @@
 """Interleaved sampling against simulated machines: what drifts, what is disturbed, what runs out."""
 
+import math
 from collections.abc import Callable, Iterator
 from itertools import repeat
 
@@ -88,11 +89,13 @@ def test_a_disturbed_stretch_is_sampled_through_and_set_aside_but_kept() -> None
     assert 0.2 in series.seconds
 
 
-def test_progress_counts_the_kernels_that_are_done() -> None:
-    told: list[tuple[int, int]] = []
+def test_progress_counts_the_kernels_that_are_done_and_says_how_well_the_least_is_known() -> None:
+    told: list[tuple[int, int, float]] = []
     kernels = {name: (lambda: 0.1) for name in "ab"}
     stopping = Stopping(0.5, 3, 10, 30)
-    measure(
-        kernels, [lambda: 1.0], stopping, usual=[None], seed=0, progress=lambda name, done, total: told.append((done, total))
-    )
-    assert told == [(1, 2), (2, 2)]
+
+    def progress(name: str, done: int, total: int, precision: float) -> None:
+        told.append((done, total, precision))
+
+    measure(kernels, [lambda: 1.0], stopping, usual=[None], seed=0, progress=progress)
+    assert told == [(0, 2, math.inf), (0, 2, math.inf), (2, 2, 0.0)]

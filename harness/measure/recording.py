@@ -1,0 +1,93 @@
+"""A result as the record that is kept of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ...kernels.op import Need, Workload
+from ..figures import Compilation, Statistics, Timing, Work
+from ..host import Host
+from ..plan import Plan
+from ..record import Measurement, Outcome, Run, Subject, utc_now
+from .ceilings import Limits
+from .prove import tolerance
+from .result import Result
+
+
+def recorder(
+    asked: Plan, calls: Mapping[Workload, Sequence[Need]], run: Run, here: Host, limits: Limits
+) -> Callable[[Result], Measurement]:
+    """What makes records of the results of one run of some calls."""
+
+    def to_record(result: Result) -> Measurement:
+        accepted = tolerance(result.workload, result.implementation)
+        return Measurement(
+            started_at=utc_now(),
+            run=run,
+            subject=Subject.of(result.workload, result.implementation, asked.step, calls[result.workload]),
+            outcome=Outcome(status=result.status, reason=result.reason, error=result.error, tolerance=accepted),
+            work=Work.of(result.workload.cost()),
+            compilation=_compilation(result),
+            timing=_timing(result),
+            statistics=_statistics(result),
+            ceilings=limits.ceilings,
+            host=here,
+        )
+
+    return to_record
+
+
+def _compilation(result: Result) -> Compilation | None:
+    if result.compiled is None:
+        return None
+    xla = result.xla
+    return Compilation(
+        lower_s=result.compiled.lower_s,
+        compile_s=result.compiled.compile_s,
+        xla_flops=xla.flops,
+        xla_bytes=xla.bytes,
+        argument_bytes=xla.argument_bytes,
+        output_bytes=xla.output_bytes,
+        temporary_bytes=xla.temporary_bytes,
+        alias_bytes=xla.alias_bytes,
+        peak_bytes=xla.peak_bytes,
+        cost_note=xla.note,
+        compile_cache=result.compiled.cache,
+    )
+
+
+def _timing(result: Result) -> Timing | None:
+    kernel, series = result.kernel, result.series
+    if kernel is None or series is None or result.status not in ("ok", "refused"):
+        return None
+    return Timing(
+        timer="perf_counter",
+        method=kernel.method,
+        residency=kernel.residency,
+        pool_bytes=kernel.pool_bytes,
+        calls_per_sample=kernel.calls_per_sample,
+        samples_us=tuple(1e6 * seconds for seconds in series.seconds),
+        read_probe_gbs=tuple(pair[0] for pair in series.rates),
+        multiply_add_probe_gflops=tuple(pair[1] for pair in series.rates),
+        calm=tuple(result.calm),
+        stop_reason=series.stop_reason,
+    )
+
+
+def _statistics(result: Result) -> Statistics | None:
+    timed = result.timed
+    if timed is None:
+        return None
+    return Statistics(
+        latency_us=timed.latency_us.point,
+        latency_low_us=timed.latency_us.low,
+        latency_high_us=timed.latency_us.high,
+        bandwidth_gbs=result.workload.cost().bytes / timed.latency_us.point / 1e3,
+        fraction_of_ceiling=timed.ratio.point,
+        fraction_low=timed.ratio.low,
+        fraction_high=timed.ratio.high,
+        bound=timed.bound,
+        floor_us=timed.floor_us,
+        disturbance=timed.disturbance,
+        precision_reached=timed.ratio.relative_half_width,
+    )

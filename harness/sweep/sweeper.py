@@ -1,0 +1,163 @@
+"""What Hydra asks for a sweep's jobs: it leaves out what is finished, watches the rest, and ends in one table."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from ..errors import UsageError
+from ..overrides import as_typed
+from ..record import utc_now
+from ..report.output import checked
+from ..report.sweep import SUFFIXES, tell
+from ..store import Store
+from .board import Board
+from .identity import Here
+from .job import kept_runs
+from .ledger import Job, Ledger
+from .outcome import Outcome
+from .watch import Watch
+
+Jobs = Sequence[Sequence[str]]
+
+
+class ResumingSweeper(Sweeper):
+    """Takes the sweeps that Hydra's own takes, and resumes them. Works with any launcher."""
+
+    exit_codes: ClassVar[list[int]] = []
+    """Where to put what a sweep came to: Hydra has no way to hand it on."""
+
+    def __init__(self, max_batch_size: int | None, params: Mapping[str, str] | None) -> None:
+        self._batch = max_batch_size
+        self._always = [f"{key}={value}" for key, value in (params or {}).items()]
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.config, self.hydra_context = config, hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def _compose_each_value(self, jobs: Jobs, groups: Container[str]) -> None:
+        """Finds what no configuration can have before the first job is measured, not after the last.
+
+        Composing takes a tenth of a second, so only what is chosen from groups is composed; values are set in one composed.
+        """
+        assert self.config is not None
+        assert self.hydra_context is not None
+        loader = self.hydra_context.config_loader
+        composed = [loader.load_sweep_config(self.config, list(job)) for job in _each_value_once(jobs, groups)]
+        parser = OverridesParser.create(config_loader=loader)
+        for one in parser.parse_overrides(sorted({one for job in jobs for one in job})):
+            if one.key_or_group not in groups and not (one.is_add() or one.is_delete() or one.is_force_add()):
+                OmegaConf.update(composed[0], one.key_or_group, one.value())
+
+    def sweep(self, arguments: list[str]) -> Any:
+        assert self.config is not None
+        assert self.launcher is not None
+        assert self.hydra_context is not None
+        # Hydra makes its own classes anew when it looks for plugins, so they are not imported before.
+        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        asked = parser.parse_overrides([*self._always, *arguments])
+        _check(asked)
+        jobs: Jobs = BasicSweeper.split_arguments(asked, None)[0]
+        output = checked(self.config.output, SUFFIXES)
+        folder, ledger = Path(self.config.hydra.sweep.dir), Ledger(Path(self.config.results))
+        here = Here.of(self.config.hydra)
+        finished = {} if self.config.force else _finished(ledger)
+        pending = [job for job in jobs if here.spelling(job) not in finished]
+        self._compose_each_value(pending, {one.key_or_group for one in asked if _is_group(one, self.hydra_context)})
+
+        returns: list[JobReturn] = []
+        board = Board(folder)
+        with Watch(board, len(pending), len(jobs) - len(pending), [as_typed(_swept(job, jobs)) for job in pending]):
+            size = self._batch or len(pending)
+            while len(returns) < len(pending):
+                batch = pending[len(returns) : len(returns) + size]
+                returns += self.launcher.launch(batch, initial_job_idx=len(returns))
+        board.clear()
+
+        ended = ledger.by_spelling()
+        broken = dict(zip(map(here.spelling, pending), returns, strict=True))
+        rows = [
+            Outcome(ended.get(spelling) or _lost(spelling, job, broken.get(spelling)), spelling in finished)
+            for job, spelling in ((job, here.spelling(job)) for job in jobs)
+        ]
+        self.exit_codes.append(tell(rows, Store(ledger.results), folder, output))
+        return [returns]
+
+
+def _is_group(override: Override, context: HydraContext) -> bool:
+    return bool(context.config_loader.get_group_options(override.key_or_group))
+
+
+def register(exit_codes: list[int]) -> None:
+    """Makes the sweeper known to Hydra, and the list to it that it adds its exit code to."""
+    ResumingSweeper.exit_codes = exit_codes
+    # Hydra takes plugins from one namespace alone, and would import all that is installed there in every program.
+    Plugins.instance().class_name_to_class[_Configuration._target_] = ResumingSweeper
+    ConfigStore.instance().store(group="hydra/sweeper", name="roofcast", node=_Configuration)
+
+
+@dataclass
+class _Configuration:
+    _target_: str = "hydra_plugins.roofcast.ResumingSweeper"
+    max_batch_size: int | None = None
+    params: dict[str, str] | None = None
+
+
+def _check(asked: Sequence[Override]) -> None:
+    for one in asked:
+        if one.is_sweep_override() and one.key_or_group in ("results", "output", "force"):
+            raise UsageError(f"{one.key_or_group} must have one value in a sweep; got {one.input_line!r}")
+
+
+def _finished(ledger: Ledger) -> Mapping[str, Job]:
+    """Finished jobs whose measurements are still there, by spelling."""
+    found = {spelling: job for spelling, job in ledger.by_spelling().items() if job.is_finished}
+    kept = kept_runs(Store(ledger.results), [job.run_id for job in found.values()])
+    return {spelling: job for spelling, job in found.items() if job.run_id in kept}
+
+
+def _each_value_once(jobs: Jobs, groups: Container[str]) -> Iterator[Sequence[str]]:
+    """The fewest jobs, in order, that have every choice from some groups."""
+    seen: set[str] = set()
+    for job in jobs:
+        choices = {one for one in job if one.partition("=")[0] in groups}
+        if not seen or not seen.issuperset(choices):
+            # Never empty, so that of jobs that choose nothing one is composed.
+            seen |= choices | {""}
+            yield job
+
+
+def _swept(job: Sequence[str], jobs: Jobs) -> Sequence[str]:
+    """The overrides in which jobs differ, all of them where there is one job."""
+    common = set(job).intersection(*map(set, jobs)) if len(jobs) > 1 else set()
+    return [one for one in job if one not in common]
+
+
+def _lost(spelling: str, overrides: Sequence[str], returned: JobReturn | None) -> Job:
+    """A job of which the ledger has no word: its process ended, or raised what nobody foresaw."""
+    error = getattr(returned, "_return_value", None)
+    said = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else "its process left no word of how it ended"
+    return Job(
+        key="",
+        spelling=spelling,
+        status="failed",
+        reason=" ".join(said.split()),
+        exit_code=1,
+        overrides=as_typed(overrides),
+        started_at=utc_now(),
+    )

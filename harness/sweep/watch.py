@@ -1,0 +1,67 @@
+"""Says how far a sweep is, while its launcher is busy with it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from types import TracebackType
+
+from ..report.sweep_progress import SweepProgress
+from .board import Board, Standing
+
+_EVERY_S = 1.0
+"""Between two looks at the board: a look costs the measured machine something."""
+
+
+class Watch:
+    """A thread that looks at the board and tells. Use as a context.
+
+    Args:
+        board: where jobs say how far they are.
+        pending, skipped: how many are to be run, and how many had been finished before.
+        names: of those to be run, in the order of their numbers.
+    """
+
+    def __init__(self, board: Board, pending: int, skipped: int, names: Sequence[str]) -> None:
+        self._board, self._names = board, names
+        self._pending, self._skipped = pending, skipped
+        self._told: set[int] = set()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look_on, daemon=True)
+        self._start = time.monotonic()
+        self._shown = SweepProgress(pending + skipped)
+
+    def __enter__(self) -> Watch:
+        self._shown.start()
+        if self._pending:
+            self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._over.set()
+        if self._pending:
+            self._thread.join()
+            self._look()
+        self._shown.stop()
+
+    def _look_on(self) -> None:
+        while not self._over.wait(_EVERY_S):
+            self._look()
+
+    def _look(self) -> None:
+        standings = self._board.read()
+        ended = {number: one for number, one in standings.items() if one.ended}
+        running = [one for one in standings.values() if not one.ended]
+        counts = Counter({"skipped": self._skipped}) + Counter(_word(one) for one in ended.values())
+        work = len(ended) + sum(one.share for one in running)
+        left_s = (time.monotonic() - self._start) * (self._pending - work) / work if work else None
+        for number in sorted(ended.keys() - self._told):
+            self._told.add(number)
+            self._shown.ended(self._names[number], ended[number].ended, counts, left_s)
+        self._shown.now(counts, len(running), "; ".join(one.doing for one in running), self._skipped + work, left_s)
+
+
+def _word(standing: Standing) -> str:
+    return standing.ended if standing.ended in ("done", "skipped") else "failed"
