@@ -64,7 +64,7 @@ def run(config: DictConfig) -> int:
         raise UsageError(f"kernel must be an op that {asked.step.model.name} calls; got {', '.join(config.kernel.ops)}")
     if config.output:
         check_output(Path(config.output))
-    store = Store(Path(config.results))
+    store = Store(config.results)
     store.check_writable()
     backend, device_kind = backend_and_kind()
     here = hosts.fingerprint(backend=backend, device_kind=device_kind)
@@ -92,11 +92,11 @@ def run(config: DictConfig) -> int:
                 records.append(to_record(result))
         finally:
             # Whatever ends a run early, what was finished is kept.
-            path = store.append(records)
+            store.append(records)
     shown = summary(records, asked)
     for table in shown:
         show(table)
-    print(f"\n  {len(records)} measurements kept in {path.parent if path else config.results}")
+    print(f"\n  {len(records)} measurements kept in {config.results}")
     if config.output:
         write(shown, Path(config.output))
     store.compact(at_least=MANY_FILES)

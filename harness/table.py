@@ -27,7 +27,7 @@ def run(config: DictConfig) -> int:
     # memory that was free.
     with suppress(UsageError):
         calls |= asked.steps(range(1, asked.step.model.layers + 1))
-    report = latest(Store(Path(config.results)), calls)
+    report = latest(Store(config.results), calls)
     if report.complaint:
         print(f"roofcast: {report.complaint}", file=sys.stderr)
     if not report.found:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import nnls
 
 from ...kernels.op import Workload
 
@@ -72,6 +71,9 @@ def _fit(members: Sequence[Evidence]) -> Efficiency:
     # Of the bytes, not of the ideal times: two runs' bandwidths do not make two sizes of one.
     if len(np.unique(streamed)) < 2:
         return Efficiency(0.0, float(min(1.0, np.median(ideal / latency))), len(members))
+    # A table that needs no fit must not wait for SciPy.
+    from scipy.optimize import nnls
+
     (start, slope), _ = nnls(np.stack([1 / latency, ideal / latency], axis=1), np.ones(len(members)))
     if slope < 1:
         # No kernel streams faster than the memory reads; what a slope below 1 would gain is noise in the start-up.
