@@ -99,6 +99,8 @@ def explain(error: Exception, verb: str) -> str:
         return str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
+        if (group, name) == ("hydra/sweeper", "optuna"):
+            return "hydra/sweeper needs the extra optuna, which is not installed: pip install 'roofcast[optuna]'"
         return f"{group} must be one of {', '.join(error.options)}; got {name!r}"
     text = _one_line(error)
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
@@ -111,6 +113,10 @@ def explain(error: Exception, verb: str) -> str:
 
 
 _SENTENCES = (
+    (
+        r"Unknown plugin class : 'hydra_plugins\.hydra_(\w+)_(launcher|sweeper)\.",
+        "hydra/{1} needs the extra {0}, which is not installed: pip install 'roofcast[{0}]'",
+    ),
     (r"Value '(.*)' is not a valid bool.*; (\S+)$", "{1} must be true or false; got '{0}'"),
     (r"Value '(.*)' of type '.*' could not be converted to (\w+).*; (\S+)$", "{2} must be of type {1}; got '{0}'"),
     (r"non-optional.*; (\S+)$", "{0} must have a value; got null"),
