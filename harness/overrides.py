@@ -99,8 +99,6 @@ def explain(error: Exception, verb: str) -> str:
         return str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        if (group, name) == ("hydra/sweeper", "optuna"):
-            return "hydra/sweeper needs the extra optuna, which is not installed: pip install 'roofcast[optuna]'"
         return f"{group} must be one of {', '.join(error.options)}; got {name!r}"
     text = _one_line(error)
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
