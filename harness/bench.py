@@ -124,7 +124,7 @@ def measure(
     draw = _drawing(config.weights, calls)
     if not calls:
         raise UsageError(f"kernel must be an op that {asked.step.model.name} calls; got {', '.join(config.kernel.ops)}")
-    store = Store(Path(config.results))
+    store = Store(config.results)
     store.check_writable()
     backend, device_kind = backend_and_kind()
     here = hosts.fingerprint(backend=backend, device_kind=device_kind)

@@ -5,12 +5,59 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-_STALE_S = 24 * 3600
+STALE_S = 24 * 3600
 """A temporary file this old has lost its writer: what is written here takes seconds."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A place for files that any number of processes add to. See `objects.Prefix` for the other kind.
+
+    Attributes:
+        path: the folder, made when first written to.
+    """
+
+    path: Path
+
+    def files(self, is_ours: Callable[[str], object]) -> list[Path]:
+        """The files whose names are ours, in the order of their names.
+
+        Raises:
+            OSError: if there is no such folder.
+        """
+        return sorted(file for file in self.path.iterdir() if is_ours(file.name))
+
+    def new_file(self, name: str) -> AbstractContextManager[Path]:
+        """See `new_file`."""
+        return new_file(self.path / name)
+
+    def remove(self, files: Iterable[Path]) -> None:
+        """Removes files that `files` listed; one that is gone already is no error."""
+        for file in files:
+            file.unlink(missing_ok=True)
+
+    def probe(self, size: int) -> None:
+        """Writes so many bytes and removes them again.
+
+        Raises:
+            OSError: if that cannot be done.
+        """
+        with temporary_file(self.path) as path:
+            path.write_bytes(bytes(size))
+            to_disk(path)
+
+    def sole(self, claim: str) -> AbstractContextManager[bool]:
+        """See `sole`."""
+        return sole(self.path / claim)
+
+    def remove_stale(self) -> None:
+        """See `remove_stale`."""
+        remove_stale(self.path)
 
 
 @contextmanager
@@ -65,7 +112,7 @@ def remove_stale(folder: Path) -> None:
     """Removes the temporary files and claims that killed processes left."""
     for path in folder.glob(".*.tmp"):
         with suppress(OSError):
-            if time.time() - path.stat().st_mtime > _STALE_S:
+            if time.time() - path.stat().st_mtime > STALE_S:
                 path.unlink()
 
 

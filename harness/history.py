@@ -71,7 +71,7 @@ def run(config: DictConfig) -> int:
             raise UsageError(f"{name} must be a number above 0 and below 1; got {config[name]}")
     output = checked(config.output, report.SUFFIXES)
     here = fingerprint().machine_key
-    found = _measured(Store(Path(config.results)), here)
+    found = _measured(Store(config.results), here)
     elsewhere = found.found[0]["elsewhere"] if found.found else 0
     ages = commit_ages(Path.cwd())
     series: dict[tuple[str, str, str], list[Point]] = {}

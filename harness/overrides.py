@@ -186,6 +186,10 @@ def explain(error: Exception, verb: str) -> str:
 
 
 _SENTENCES = (
+    (
+        r"Unknown plugin class : 'hydra_plugins\.hydra_(\w+)_(launcher|sweeper)\.",
+        "hydra/{1} needs the extra {0}, which is not installed: pip install 'roofcast[{0}]'",
+    ),
     (r"Value '(.*)' is not a valid bool.*; (\S+)$", "{1} must be true or false; got '{0}'"),
     (r"Value '([^']*)' of type '[^']*' could not be converted to (\w+).*; (\S+)$", "{2} must be of type {1}; got '{0}'"),
     (r"non-optional.*; (\S+)$", "{0} must have a value; got null"),

@@ -1,4 +1,4 @@
-"""Measurements in a folder of Parquet files that are only ever added to.
+"""Measurements in Parquet files that are only ever added to, in a folder or under a prefix of an object store.
 
 Every append is one new file that appears whole or not at all, so any number of processes may write at once without
 a lock, and a killed one leaves at most a temporary file that no reader looks at. DuckDB writes and reads the files;
@@ -16,11 +16,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from . import durable, parquet
+from . import parquet
+from .durable import Folder
 from .errors import UsageError
+from .objects import Prefix
 from .parquet import Unreadable
 from .record import Measurement, from_row, schema, to_row
 
@@ -33,6 +36,10 @@ _FILE = re.compile(r"\d{8}T\d{12}Z-[0-9A-Za-z]+-[0-9a-f]{8}(\.merged)?\.parquet"
 """When it was written, by which run, and eight random digits: unique without asking who else writes."""
 _PROBE_BYTES = 2**20
 """More than a run's records take; written and removed again to see that there is space for them."""
+_ONCE = "QUALIFY row_number() OVER (PARTITION BY record_id) = 1"
+"""What leaves one of the rows of each record."""
+_ROW_GROUP = 8192
+"""Rows whose least and largest values stand in a file's footer: readers of a few records pass the other groups over."""
 _ATTEMPTS = 3
 """Times that a reader starts over because another process merges files under it."""
 
@@ -58,13 +65,17 @@ class Report(Generic[T]):
 
 @dataclass(frozen=True)
 class Store:
-    """Measurements in one folder. Folders below it are other stores.
+    """Measurements in one place. Folders below it are other stores.
 
     Attributes:
-        folder: where the files lie; made when first written to.
+        folder: where the files lie, a folder that is made when first written to, or a URL such as `s3://bucket/prefix`.
     """
 
-    folder: Path
+    folder: Path | str
+
+    @cached_property
+    def _place(self) -> Folder | Prefix:
+        return Prefix(str(self.folder)) if "://" in str(self.folder) else Folder(Path(self.folder))
 
     def append(self, records: Sequence[Measurement]) -> Path | None:
         """Adds records as one new file and returns it once it is on the disk; None where there are no records.
@@ -117,9 +128,8 @@ class Store:
         Raises:
             UsageError: if the folder cannot be made or written to, or its disk is full.
         """
-        with self._writing(), durable.temporary_file(self.folder) as path:
-            path.write_bytes(bytes(_PROBE_BYTES))
-            durable.to_disk(path)
+        with self._writing():
+            self._place.probe(_PROBE_BYTES)
 
     def compact(self, at_least: int = 2) -> Path | None:
         """Merges the files of single runs into one, so that thousands of runs are quick to query.
@@ -137,31 +147,37 @@ class Store:
         Raises:
             UsageError: if the folder cannot be read or written to.
         """
-        durable.remove_stale(self.folder)
-        single = [file for file in self._files() if not _is_merged(file)]
-        if len(single) < at_least:
+        with self._writing():
+            self._place.remove_stale()
+        files = self._files()
+        if sum(not _is_merged(file) for file in files) < at_least:
             return None
         # Two at once would lose nothing, but leave every record twice.
-        with self._writing(), durable.sole(self.folder / ".merging.tmp") as is_sole:
-            return self._merge(single) if is_sole else None
+        with self._writing(), self._place.sole(".merging.tmp") as is_sole:
+            return self._merge(files) if is_sole else None
 
     def _merge(self, files: Sequence[Path]) -> Path | None:
+        import duckdb
+
         sound, _ = parquet.split(files)
         bad = {one.file for one in parquet.damaged(sound)}
         sources = [file for file in sound if file.name not in bad]
+        # What was merged before stays as it is, unless another merge was cut off and records are there twice.
+        with duckdb.connect() as connection:
+            again = bool(sources) and _has_twins(connection, sources)
+        sources = [file for file in sources if again or not _is_merged(file)]
         if len(sources) < 2:
             return None
-        query = f"SELECT * FROM {parquet.table(sources)} ORDER BY started_at"
+        query = f"SELECT * FROM {parquet.table(sources)} {_ONCE} ORDER BY started_at"
         merged = self._write(f"all-{secrets.token_hex(4)}.merged.parquet", query, {})
-        for file in sources:
-            file.unlink(missing_ok=True)
+        self._place.remove(sources)
         return merged
 
     def _files(self) -> list[Path]:
         try:
-            return sorted(file for file in self.folder.iterdir() if _FILE.fullmatch(file.name))
+            return self._place.files(_FILE.fullmatch)
         except OSError as error:
-            raise UsageError(f"results must be a folder of measurements; got {str(self.folder)!r}: {error.strerror}") from None
+            raise UsageError(f"results must be a folder of measurements; got {str(self.folder)!r}: {_said(error)}") from None
 
     def _ask(self, sql: str, parameters: Sequence[Any], shown: str) -> Report[dict[str, Any]]:
         """See `query`; `shown` is the part of the SQL that the caller wrote."""
@@ -177,14 +193,14 @@ class Store:
         """The rows of a query as a new file, on the disk under its name."""
         import duckdb
 
-        final = self.folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-{name}"
-        with self._writing(), durable.new_file(final) as path, duckdb.connect() as connection:
-            target = f"{parquet.literal(str(path))} (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)"
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-{name}"
+        with self._writing(), self._place.new_file(name) as path, duckdb.connect() as connection:
+            options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_ROW_GROUP}, USE_TMP_FILE false"
             try:
-                connection.execute(f"COPY ({query}) TO {target}", parameters)
+                connection.execute(f"COPY ({query}) TO {parquet.literal(str(path))} ({options})", parameters)
             except duckdb.IOException as error:
                 raise OSError(0, _systems_words(str(error))) from None
-        return final
+        return self._place.path / name
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -193,7 +209,11 @@ class Store:
             yield
         except OSError as error:
             wanted = "a folder that can be written to, with space for the measurements"
-            raise UsageError(f"results must be {wanted}; got {str(self.folder)!r}: {error.strerror}") from None
+            raise UsageError(f"results must be {wanted}; got {str(self.folder)!r}: {_said(error)}") from None
+
+
+def _said(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
 def _systems_words(text: str) -> str:
@@ -243,7 +263,7 @@ def _records(connection: DuckDBPyConnection, files: Sequence[Path]) -> str:
         return nothing
     every = f"({nothing}) UNION ALL BY NAME SELECT * FROM {parquet.table(files, with_filename=True)}"
     if any(map(_is_merged, files)) and _has_twins(connection, files):
-        return f"SELECT * FROM ({every}) QUALIFY row_number() OVER (PARTITION BY record_id) = 1"
+        return f"SELECT * FROM ({every}) {_ONCE}"
     return every
 
 

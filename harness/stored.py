@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -33,7 +32,7 @@ def run(config: DictConfig) -> int:
     # memory that was free.
     with suppress(UsageError):
         calls |= asked.steps(range(1, asked.step.model.layers + 1))
-    report = latest(Store(Path(config.results)), calls)
+    report = latest(Store(config.results), calls)
     if report.complaint:
         print(f"roofcast: {report.complaint}", file=sys.stderr)
     if not report.found:

@@ -104,7 +104,7 @@ def _kernels(config: DictConfig, written: Path | None) -> int:
 
 def _steps(config: DictConfig, written: Path | None) -> int:
     leave_out = chosen("steps", config.steps, (_OWN, _UNSEEN)) == _UNSEEN
-    report = own(Store(Path(config.results)), fingerprint().machine_key)
+    report = own(Store(config.results), fingerprint().machine_key)
     if report.complaint:
         print(f"roofcast: {report.complaint}", file=sys.stderr)
     found = verdicts(report.found, leave_out=leave_out)

@@ -28,7 +28,7 @@ def run(config: DictConfig) -> int:
         raise UsageError("output must be a file ending in .html; got nothing")
     grid = grid_of(config)
     compare = [resolve("device", one) for one in config.compare]
-    data = gather(Store(Path(config.results).expanduser()), grid, compare)
+    data = gather(Store(config.results), grid, compare)
     # Plotting takes a second to import, which nothing that fails before should pay.
     from .build import export, html
 

@@ -56,11 +56,11 @@ def _check(config: DictConfig) -> None:
 
 def _in_a_sweep(config: DictConfig) -> int:
     hydra = HydraConfig.get()
-    here, ledger = Here.of(hydra), Ledger(Path(config.results))
+    here, ledger = Here.of(hydra), Ledger.beside(config.results, Path(hydra.sweep.dir))
     key, spelling = here.key(config), here.spelling(hydra.overrides.task)
     board, number = Board(Path(hydra.sweep.dir)), hydra.job.num
     before = ledger.find(key)
-    if before is not None and before.is_finished and not config.force and kept_runs(Store(ledger.results), [before.run_id]):
+    if before is not None and before.is_finished and not config.force and kept_runs(Store(config.results), [before.run_id]):
         # The same configuration in other words.
         ledger.write(before.spelt(spelling))
         board.post(number, Standing(ended="skipped"))
@@ -84,7 +84,7 @@ def _alone(config: DictConfig) -> int:
     if job.status != "done":
         print(f"roofcast: {job.reason}", file=sys.stderr)
         return job.exit_code
-    tables = summary(Store(Path(config.results)).read("run_id = ?", [job.run_id]).found, plan(config))
+    tables = summary(Store(config.results).read("run_id = ?", [job.run_id]).found, plan(config))
     for table in tables:
         show(table)
     if output is not None:
@@ -94,7 +94,7 @@ def _alone(config: DictConfig) -> int:
 
 def kept_runs(store: Store, runs: list[str]) -> set[str]:
     """Of some runs, those whose measurements the store still has."""
-    if not runs or not store.folder.is_dir():
+    if not runs:
         return set()
     names = ", ".join("?" * len(runs))
     found = store.query(f"SELECT DISTINCT run_id FROM records WHERE run_id IN ({names})", runs).found

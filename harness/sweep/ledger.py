@@ -56,13 +56,18 @@ class Job:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The jobs of a results folder.
+    """The jobs whose measurements meet in one place.
 
     Attributes:
-        results: the folder of the store.
+        folder: where the files lie.
     """
 
-    results: Path
+    folder: Path
+
+    @classmethod
+    def beside(cls, results: str, sweep_folder: Path) -> Ledger:
+        """The ledger of a store: in it where it is a folder, beside the sweeps' folders where it is an object store."""
+        return cls((sweep_folder.parent if "://" in results else Path(results)) / "jobs")
 
     def write(self, job: Job) -> None:
         """Keeps how a job ended, in place of how it ended before.
@@ -70,22 +75,18 @@ class Ledger:
         Raises:
             UsageError: if the folder cannot be written to.
         """
-        with self._telling(), new_file(self._folder / f"{job.key}.json") as path:
+        with self._telling(), new_file(self.folder / f"{job.key}.json") as path:
             path.write_text(json.dumps(asdict(job)), encoding="utf-8")
 
     def find(self, key: str) -> Job | None:
         """How a job ended; None where it was never run here, or its file cannot be read."""
-        return _read(self._folder / f"{key}.json")
+        return _read(self.folder / f"{key}.json")
 
     def by_spelling(self) -> dict[str, Job]:
         """All jobs, by how their overrides were written."""
         with self._telling():
-            files = sorted(self._folder.glob("*.json"))
+            files = sorted(self.folder.glob("*.json"))
         return {job.spelling: job for job in map(_read, files) if job is not None}
-
-    @property
-    def _folder(self) -> Path:
-        return self.results / "jobs"
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
@@ -93,7 +94,7 @@ class Ledger:
             yield
         except OSError as error:
             wanted = "a folder that can be written to"
-            raise UsageError(f"results must be {wanted}; got {str(self.results)!r}: {error.strerror}") from None
+            raise UsageError(f"results must be {wanted}; got {str(self.folder)!r}: {error.strerror}") from None
 
 
 def _read(file: Path) -> Job | None:

@@ -74,9 +74,10 @@ class ResumingSweeper(Sweeper):
         _check(asked)
         jobs: Jobs = BasicSweeper.split_arguments(asked, None)[0]
         output = checked(self.config.output, SUFFIXES)
-        folder, ledger = Path(self.config.hydra.sweep.dir), Ledger(Path(self.config.results))
+        folder, store = Path(self.config.hydra.sweep.dir), Store(self.config.results)
+        ledger = Ledger.beside(self.config.results, folder)
         here = Here.of(self.config.hydra)
-        finished = {} if self.config.force else _finished(ledger)
+        finished = {} if self.config.force else _finished(ledger, store)
         pending = [job for job in jobs if here.spelling(job) not in finished]
         self._compose_each_value(pending, {one.key_or_group for one in asked if _is_group(one, self.hydra_context)})
 
@@ -95,7 +96,7 @@ class ResumingSweeper(Sweeper):
             Outcome(ended.get(spelling) or _lost(spelling, job, broken.get(spelling)), spelling in finished)
             for job, spelling in ((job, here.spelling(job)) for job in jobs)
         ]
-        self.exit_codes.append(tell(rows, Store(ledger.results), folder, output))
+        self.exit_codes.append(tell(rows, store, folder, output))
         return [returns]
 
 
@@ -124,10 +125,10 @@ def _check(asked: Sequence[Override]) -> None:
             raise UsageError(f"{one.key_or_group} must have one value in a sweep; got {one.input_line!r}")
 
 
-def _finished(ledger: Ledger) -> Mapping[str, Job]:
+def _finished(ledger: Ledger, store: Store) -> Mapping[str, Job]:
     """Finished jobs whose measurements are still there, by spelling."""
     found = {spelling: job for spelling, job in ledger.by_spelling().items() if job.is_finished}
-    kept = kept_runs(Store(ledger.results), [job.run_id for job in found.values()])
+    kept = kept_runs(store, [job.run_id for job in found.values()])
     return {spelling: job for spelling, job in found.items() if job.run_id in kept}
 
 
