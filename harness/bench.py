@@ -69,7 +69,7 @@ class Kept:
     asked: Plan
     run_id: str
     records: list[Measurement]
-    folder: Path
+    folder: Path | str
     complaint: str
     seconds: float
 

@@ -68,6 +68,7 @@ class Prefix:
         Raises:
             OSError: if the storage cannot be asked.
         """
+        sizes: dict[str, int] = {}
         for attempt in range(1, _ATTEMPTS + 1):
             sizes = {name: size for name, size in self._sizes().items() if is_ours(name)}
             try:
@@ -78,7 +79,7 @@ class Prefix:
             else:
                 break
         with suppress(OSError):
-            self._forget(lambda name: is_ours(name) and name not in sizes)
+            self._forget(lambda name: bool(is_ours(name)) and name not in sizes)
         return [self.path / name for name in sorted(sizes)]
 
     @contextmanager

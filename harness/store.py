@@ -77,6 +77,11 @@ class Store:
     def _place(self) -> Folder | Prefix:
         return Prefix(str(self.folder)) if "://" in str(self.folder) else Folder(Path(self.folder))
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there may be something to read: a folder that nobody made yet has nothing; an object store is asked."""
+        return "://" in str(self.folder) or Path(self.folder).is_dir()
+
     def append(self, records: Sequence[Measurement]) -> Path | None:
         """Adds records as one new file and returns it once it is on the disk; None where there are no records.
 

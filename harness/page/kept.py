@@ -29,7 +29,7 @@ _ROOF_ENDS = (0.05, 500.0)
 
 def kept(store: Store) -> Report[Row]:
     """Every measurement of a kernel or a whole step, oldest first; none where the store is not there yet."""
-    if not store.folder.is_dir():
+    if not store.is_there:
         return Report([])
     report = store.query(_QUERY)
     wanted = {*measured_ops(), _STEP}

@@ -94,7 +94,7 @@ def _alone(config: DictConfig) -> int:
 
 def kept_runs(store: Store, runs: list[str]) -> set[str]:
     """Of some runs, those whose measurements the store still has."""
-    if not runs:
+    if not runs or not store.is_there:
         return set()
     names = ", ".join("?" * len(runs))
     found = store.query(f"SELECT DISTINCT run_id FROM records WHERE run_id IN ({names})", runs).found
