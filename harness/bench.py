@@ -19,20 +19,25 @@ from ..kernels.op import Implementation, Need, Workload
 from ..kernels.registry import supported
 from ..kernels.step import DecodeStep
 from ..kernels.step.checkpoint import Checkpoint, differences
+from . import gpu
 from . import host as hosts
 from .errors import UsageError, chosen
-from .exclusive import Device, device_name
+from .exclusive import Device, device_name, device_number
 from .linux import memory_available
 from .measure import session
 from .measure.ceilings import measure_limits
 from .measure.choice import chosen as chosen_implementations
 from .measure.choice import chosen_peers
 from .measure.compile_cache import keep_programs_in
-from .measure.device import backend_and_kind
+from .measure.device import backend_and_kind, free_device_bytes
+from .measure.device_timer import device_timer
 from .measure.prove import POOL_SHARE, Draw
 from .measure.recording import recorder
 from .measure.result import Machine, Result
 from .measure.rounds import Stopping
+from .measure.timer import CHOICES as TIMERS
+from .measure.timer import choose as choose_timer
+from .nvidia import gpu_state
 from .overrides import as_typed
 from .plan import Plan, plan
 from .programs import programs_folder
@@ -115,9 +120,11 @@ def measure(
     asked = plan(config)
     stopping = _stopping(config)
     residency: Any = chosen("timing.residency", config.timing.residency, ("cold", "warm"))
+    wish = chosen("timing.timer", config.timing.timer, TIMERS)
     if config.seed < 0:
         raise UsageError(f"seed must be a whole number from 0; got {config.seed}")
-    free_bytes = memory_available(Path("/")) or psutil.virtual_memory().available
+    backend, device_kind = backend_and_kind()
+    free_bytes = _free_bytes()
     calls = asked.calls(config.kernel.ops)
     if "step" in config.kernel.ops:
         calls |= asked.steps(depths(asked, POOL_SHARE * free_bytes))
@@ -126,8 +133,12 @@ def measure(
         raise UsageError(f"kernel must be an op that {asked.step.model.name} calls; got {', '.join(config.kernel.ops)}")
     store = Store(config.results)
     store.check_writable()
-    backend, device_kind = backend_and_kind()
-    here = hosts.fingerprint(backend=backend, device_kind=device_kind)
+    is_gpu = backend == "gpu"
+    timer = choose_timer(wish, backend, device_timer)
+    if timer.note:
+        print(f"roofcast: {timer.note}; the host's clock is used", file=sys.stderr)
+    here = hosts.fingerprint(backend=backend, device_kind=device_kind, timer=timer.name if timer.on_device else "")
+    caches = gpu.cache_bytes(device_kind) if is_gpu else here.cache_bytes
     if config.compile_cache and (folder := programs_folder(here.machine_key)):
         keep_programs_in(folder)
     this_run = Run.start(config_hash=config_hash(config), overrides=overrides)
@@ -138,16 +149,17 @@ def measure(
     start = time.perf_counter()
     progress("measuring this machine's ceilings", 0.0)
     with device.alone():
-        limits = measure_limits(backend, here.cache_bytes, MEASURED_FORMATS)
+        limits = measure_limits(backend, caches, MEASURED_FORMATS, timer)
     machine = Machine(
         backend=backend,
-        cache_bytes=here.last_level_cache_bytes,
+        cache_bytes=max(caches.values()) if is_gpu else here.last_level_cache_bytes,
         free_bytes=free_bytes,
         limits=limits,
         usual_read_gbs=before.read_gbs,
         usual_multiply_add_gflops=before.multiply_add_gflops,
+        timer=timer,
     )
-    to_record = recorder(asked, calls, this_run, here, limits)
+    to_record = recorder(asked, calls, this_run, here, limits, timer.note, _device_figures if is_gpu else dict)
     records = [to_record(result) for result in passed_over]
     try:
         for result in session.run(
@@ -168,6 +180,18 @@ def measure(
         store.append(records)
     store.compact(at_least=MANY_FILES)
     return Kept(asked, this_run.run_id, records, store.folder, complaint, seconds)
+
+
+def _free_bytes() -> float:
+    """Memory for operands: they are drawn and checked on the host, and run on the device."""
+    on_host = memory_available(Path("/")) or psutil.virtual_memory().available
+    on_device = free_device_bytes()
+    return on_host if on_device is None else min(on_host, on_device)
+
+
+def _device_figures() -> dict[str, float]:
+    state = gpu_state(device_number())
+    return state.figures() if state else {}
 
 
 @cache

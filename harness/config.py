@@ -22,6 +22,7 @@ class Timing:
     min_samples: int = MISSING
     max_samples: int = MISSING
     residency: str = MISSING
+    timer: str = "auto"
 
 
 @dataclass

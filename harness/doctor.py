@@ -7,10 +7,13 @@ from pathlib import Path
 
 import psutil
 
-from . import linux, machine_checks, software_checks
+from . import gpu, linux, machine_checks, software_checks
 from .activity import watch
+from .exclusive import device_number
 from .finding import LEVELS, Finding, Level
 from .host import fingerprint
+from .nvidia import DRIVER as NVIDIA_DRIVER
+from .nvidia import gpu_state
 
 __all__ = ["LEVELS", "Finding", "Level", "examine", "worst"]
 
@@ -40,6 +43,8 @@ def examine(results: Path, *, with_jax: bool = False, watch_s: float = 0.5, root
     yield machine_checks.large_pages(linux.large_pages(root))
     source = linux.text(root, "sys/devices/system/clocksource/clocksource0/current_clocksource")
     yield machine_checks.timer(machine_checks.timer_step_s(), source)
+    if (root / NVIDIA_DRIVER).exists():
+        yield from gpu.findings(gpu_state(device_number()), host.environment)
     yield software_checks.jax_version(host.jax_version)
     yield software_checks.numba()
     yield from software_checks.environment(host.environment)

@@ -71,8 +71,11 @@ def device_name(backend: str, number: int = 0) -> str:
 
     CUDA and ROCm renumber the devices that an environment variable leaves visible.
     """
-    if backend == "cpu":
-        return "cpu"
+    return "cpu" if backend == "cpu" else f"{backend}-{device_number(number)}"
+
+
+def device_number(number: int = 0) -> str:
+    """The number, or the UUID, by which every process knows the device that JAX calls `number`."""
     visible = (os.environ.get(name, "") for name in ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"))
     names = next((listed.split(",") for listed in visible if listed), [])
-    return f"{backend}-{names[number].strip() if number < len(names) else number}"
+    return names[number].strip() if number < len(names) else str(number)

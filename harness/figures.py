@@ -73,7 +73,7 @@ class Timing(Columns):
     """Every sample in the order it was taken, with the probes beside it. Nothing is dropped.
 
     Attributes:
-        timer: the clock (`perf_counter`).
+        timer: the clock: `perf_counter`, the host's with dispatch; `cupti`, the durations of a call's kernels.
         method: how a sample is taken, in words (`direct calls over 9 copies`).
         residency: `cold` where streamed operands come from memory, `warm` where they may be in cache.
         pool_bytes: bytes of all rotated copies.
@@ -83,6 +83,9 @@ class Timing(Columns):
         multiply_add_probe_gflops: GFLOP/s of the arithmetic probe around each sample.
         calm: per sample, whether no probe called the machine disturbed.
         stop_reason: why sampling ended, in words.
+        timer_note: why a GPU's kernels were timed by the host all the same, "" otherwise.
+        device_before, device_after: a GPU's clocks, power, temperature and bits of what slows it (`harness.nvidia.GpuState`),
+            before the run and when this was recorded; empty where nothing tells them.
 
     Raises:
         ValueError: if a sample is not a positive time, or the lists are not equally long.
@@ -98,6 +101,9 @@ class Timing(Columns):
     multiply_add_probe_gflops: tuple[float, ...]
     calm: tuple[bool, ...]
     stop_reason: str
+    timer_note: str = ""
+    device_before: Mapping[str, float] = field(default_factory=dict)
+    device_after: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -25,7 +25,7 @@ DEFAULT_CACHE_BYTES = 32 * 2**20
 _MACHINE = {"agrees": "machine"}
 _SOFTWARE = {"agrees": "software"}
 """Marks of the fields that must agree between two timings; the others may differ from run to run."""
-_SPEED_VARIABLES = re.compile(r"XLA_FLAGS|JAX_\w+|OMP_\w+|NUMBA_\w+|MALLOC_\w+|LD_PRELOAD")
+_SPEED_VARIABLES = re.compile(r"XLA_FLAGS|XLA_PYTHON_CLIENT_\w+|JAX_\w+|OMP_\w+|NUMBA_\w+|MALLOC_\w+|LD_PRELOAD")
 _HARMLESS_VARIABLES = re.compile(r"\w*(CACHE|LOG|TRACEBACK|DUMP)\w*")
 """Change what a run prints or keeps, not how fast the compiled code is."""
 
@@ -55,6 +55,7 @@ class Host(Columns):
         environment: variables that change how fast compiled code is or what it computes.
         backend: JAX's backend, "" before JAX was asked.
         device_kind: JAX's name of the device, "" before JAX was asked.
+        timer: the device's own clock that times calls (`cupti`); "" for the host's.
         key: short hash of everything that must agree before two timings may be compared; stored as `host_key`.
         machine_key: the same without software, backend and device: the machine itself, known before JAX is asked.
     """
@@ -83,6 +84,7 @@ class Host(Columns):
     environment: Mapping[str, str] = field(default_factory=dict, metadata=_SOFTWARE)
     backend: str = field(default="", metadata=_SOFTWARE)
     device_kind: str = field(default="", metadata=_SOFTWARE)
+    timer: str = field(default="", metadata=_SOFTWARE | {"column": "device_timer", "later": True})
     key: str = field(init=False, metadata={"column": "host_key"})
     machine_key: str = field(init=False)
 
@@ -107,10 +109,11 @@ class Host(Columns):
 def differences(one: Host, other: Host) -> dict[str, tuple[Any, Any]]:
     """What keeps two hosts' timings from being compared: field -> both values. Empty where the keys are equal."""
     mine, theirs = (_agreeing(host, ("machine", "software")) for host in (one, other))
-    return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
+    said = ((name, (mine.get(name), theirs.get(name))) for name in mine | theirs)
+    return {name: pair for name, pair in said if pair[0] != pair[1]}
 
 
-def fingerprint(*, backend: str = "", device_kind: str = "", root: Path = Path("/")) -> Host:
+def fingerprint(*, backend: str = "", device_kind: str = "", timer: str = "", root: Path = Path("/")) -> Host:
     """Describes the machine in some milliseconds. Imports no JAX: who has asked it passes `backend` and `device_kind`.
 
     Args:
@@ -131,6 +134,7 @@ def fingerprint(*, backend: str = "", device_kind: str = "", root: Path = Path("
         environment=speed_variables(os.environ),
         backend=backend,
         device_kind=device_kind,
+        timer=timer,
     )
 
 
@@ -142,7 +146,12 @@ def speed_variables(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _agreeing(host: Host, kinds: Iterable[str]) -> dict[str, Any]:
     fields = type(host).__dataclass_fields__
-    return {name: getattr(host, name) for name, one in fields.items() if one.metadata.get("agrees") in kinds}
+    # A field that came later counts where it says something, so that hosts without it keep their keys.
+    return {
+        name: value
+        for name, one in fields.items()
+        if one.metadata.get("agrees") in kinds and ((value := getattr(host, name)) or not one.metadata.get("later"))
+    }
 
 
 def _digest(values: Mapping[str, Any]) -> str:

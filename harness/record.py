@@ -43,7 +43,7 @@ __all__ = [
     "utc_now",
 ]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 Status = Literal["ok", "wrong", "refused", "unsupported", "failed"]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .errors import UsageError
 from .finding import Finding, Level
+from .nvidia import DRIVER as NVIDIA_DRIVER
 from .provenance import version_of
 from .store import Store
 
@@ -77,7 +78,7 @@ def jax_runtime(root: Path) -> Iterator[Finding]:
         return
     kinds = ", ".join(dict.fromkeys(device.device_kind for device in devices))
     what = f"backend {backend}, {len(devices)} device{'s' if len(devices) > 1 else ''} ({kinds})"
-    if backend == "cpu" and (root / "proc/driver/nvidia/version").exists():
+    if backend == "cpu" and (root / NVIDIA_DRIVER).exists():
         advice = "There is an NVIDIA driver: pip install 'roofcast[cuda]' to measure the GPU."
         yield Finding("jax device", "warning", f"{what}, though a GPU is here", advice)
     else:

@@ -19,6 +19,7 @@ from ...kernels.stream import Stream
 from ..figures import Ceilings
 from ..host import DEFAULT_CACHE_BYTES
 from .prepare import compile_call, prepare
+from .timer import HOST, Timer
 
 STREAM_MULTIPLE = 16
 """Last-level caches that a probe of the memory streams through. A shorter one spends some percent of its call on starting
@@ -54,15 +55,16 @@ class Limits:
     multiply_add: Probe
 
 
-def measure_limits(backend: str, cache_bytes: Mapping[str, int], formats: Sequence[str]) -> Limits:
+def measure_limits(backend: str, cache_bytes: Mapping[str, int], formats: Sequence[str], timer: Timer = HOST) -> Limits:
     """Measures read, copy and triad from memory, read per cache level, arithmetic peaks and dispatch latency.
 
     Args:
         backend: JAX's name of it.
         cache_bytes: size per level, smallest first, as all cores together see it.
         formats: number formats to measure a matrix product in.
+        timer: what times the probes; that of the kernels, so that their ratio means something.
     """
-    probes = _probes(backend, tuple(cache_bytes.items()), tuple(formats))
+    probes = _probes(backend, tuple(cache_bytes.items()), tuple(formats), timer)
     rates: dict[str, list[float]] = {name: [] for name in probes}
     rng = np.random.default_rng(0)
     for _ in range(ROUNDS):
@@ -85,7 +87,9 @@ def measure_limits(backend: str, cache_bytes: Mapping[str, int], formats: Sequen
 
 
 @cache
-def _probes(backend: str, cache_bytes: tuple[tuple[str, int], ...], formats: tuple[str, ...]) -> dict[str, Probe]:
+def _probes(
+    backend: str, cache_bytes: tuple[tuple[str, int], ...], formats: tuple[str, ...], timer: Timer
+) -> dict[str, Probe]:
     """Every probe, compiled; once per process, for a sweep samples them again at each configuration."""
     last_level = max((size for _, size in cache_bytes), default=DEFAULT_CACHE_BYTES)
     far = STREAM_MULTIPLE * last_level // 4
@@ -100,7 +104,7 @@ def _probes(backend: str, cache_bytes: tuple[tuple[str, int], ...], formats: tup
         elements = size // 2 // 4
         workloads[level] = Stream(kind="read", elements=elements, repeats=max(1, far // elements // 4))
     workloads |= {f"matmul {name}": Peak(kind="matmul", format=name, size=1024) for name in formats}
-    return {name: _fastest(workload, backend) for name, workload in workloads.items()}
+    return {name: _fastest(workload, backend, timer) for name, workload in workloads.items()}
 
 
 def dispatch_s() -> float:
@@ -115,14 +119,23 @@ def dispatch_s() -> float:
     return float(np.median(seconds))
 
 
-def _fastest(workload: Workload, backend: str) -> Probe:
+def _fastest(workload: Workload, backend: str, timer: Timer) -> Probe:
     """A probe of the implementation that is fastest here: a ceiling is what the machine can, not what one code can."""
     packed = check.draw(workload, seed=0)
     cost = workload.cost()
     work = cost.flops if workload.op == "peak" else cost.bytes
     kernels = [
         # One warm copy: a stream's own size says which level it reads, and a product is to be found in cache.
-        prepare(workload, one, compile_call(workload, one, packed), packed, residency="warm", cache_bytes=0, dispatch_s=0)
+        prepare(
+            workload,
+            one,
+            compile_call(workload, one, packed),
+            packed,
+            residency="warm",
+            cache_bytes=0,
+            dispatch_s=0,
+            timer=timer,
+        )
         for one, refusal in supported(workload, backend)
         if refusal is None
     ]

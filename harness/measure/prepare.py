@@ -4,7 +4,8 @@ A decode step finds its weights and its cache in memory and its activations in c
 are kept in several copies that together exceed the last-level cache and are used in turn (cold), while
 activations are shared by all calls. Indices move on from call to call, so that where a call reads few rows of an
 operand they are not those of the calls before. A kernel that is long against a dispatch is called directly; a short one
-is called many times inside one compiled loop, each call made to wait for the one before.
+is called many times inside one compiled loop, each call made to wait for the one before. A timer on the device leaves dispatch out, so
+every kernel is called directly there, and what too few copies leave in cache is flushed between the calls.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ import numpy as np
 from ...kernels.op import Implementation, Workload
 from . import loops
 from .compile_cache import found_since, lookups
+from .flush import flush_of
+from .timer import HOST, Call, Timer
 
 Residency = Literal["cold", "warm"]
 
@@ -40,6 +43,8 @@ _TRIAL_CALLS = 4
 """Calls of a peer whose fastest says how many make a sample."""
 SAMPLE_S = 2e-3
 """Calls are batched until a sample lasts this long: far above the timer's resolution, short against drift."""
+MOST_PROFILED_CALLS = 64
+"""Most calls of one profiler session: each costs host time that does not count, and more would make samples rare."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ class Kernel:
         pool_bytes: bytes of all rotated copies.
         calls_per_sample: kernel calls in one sample.
         sample: runs one sample to completion and returns seconds per call.
+        timer: name of the clock.
     """
 
     workload: Workload
@@ -80,6 +86,7 @@ class Kernel:
     pool_bytes: float
     calls_per_sample: int
     sample: Callable[[], float]
+    timer: str = HOST.name
 
 
 def compile_call(workload: Workload, one: Implementation, packed: Mapping[str, Any]) -> Compiled:
@@ -108,6 +115,7 @@ def prepare(
     cache_bytes: float,
     dispatch_s: float,
     calls: int | None = None,
+    timer: Timer = HOST,
 ) -> Kernel:
     """Makes a kernel ready: decides copies and method, and runs it once so that nothing is first in a sample.
 
@@ -117,6 +125,7 @@ def prepare(
         cache_bytes: the last-level cache.
         dispatch_s: seconds that an empty call takes.
         calls: of one sample, in a compiled loop however long the kernel takes; found out if None.
+        timer: what times the calls; a compiled loop is always timed by the host.
     """
     tensors = workload.operands()
     streamed = {name: value for name, value in packed.items() if tensors[name].role in ("weight", "kv")}
@@ -127,9 +136,18 @@ def prepare(
     first = jax.tree.map(jnp.array, streamed)
     once_s = _seconds_of_one(workload, compiled, first, hot)
 
-    if calls is None and once_s >= DIRECT_DISPATCHES * dispatch_s:
+    flushed = False
+    if timer.on_device:
+        held = min(copies, UNROLLED_COPIES)
+        flushed = residency == "cold" and bool(resident) and held * resident < 2 * cache_bytes
+        pool = [first, *(jax.tree.map(jnp.copy, first) for _ in range(held - 1))]
+        flush = flush_of(CACHE_MULTIPLE * cache_bytes) if flushed else None
+        sample, calls = _direct(workload, compiled, pool, hot, min(MOST_PROFILED_CALLS, _calls(once_s)), timer, flush)
+        method = f"direct calls over {held} copies" if held > 1 else "direct calls"
+        method += ", the cache flushed before each" if flushed else ""
+    elif calls is None and once_s >= DIRECT_DISPATCHES * dispatch_s:
         pool = [first, *(jax.tree.map(jnp.copy, first) for _ in range(copies - 1))]
-        sample, calls = _direct(workload, compiled, pool, hot, once_s)
+        sample, calls = _direct(workload, compiled, pool, hot, _calls(once_s), timer)
         method = f"direct calls over {len(pool)} copies" if len(pool) > 1 else "direct calls"
         held = len(pool)
     else:
@@ -137,10 +155,9 @@ def prepare(
         held = copies if stacked else min(copies, UNROLLED_COPIES)
         sample, calls = _looped(workload, one, first, hot, held, stacked=stacked, dispatch_s=dispatch_s, calls=calls)
         method = f"compiled loop of {calls} calls over {held} copies" if held > 1 else f"compiled loop of {calls} calls"
-    is_cold = not workload.cost().streamed_bytes or held * resident >= 2 * cache_bytes
-    return Kernel(
-        workload, one, compiled, method, "cold" if is_cold and residency == "cold" else "warm", held * resident, calls, sample
-    )
+    is_cold = flushed or not workload.cost().streamed_bytes or held * resident >= 2 * cache_bytes
+    residency = "cold" if is_cold and residency == "cold" else "warm"
+    return Kernel(workload, one, compiled, method, residency, held * resident, calls, sample, timer.name)
 
 
 def prepare_peer(
@@ -198,27 +215,36 @@ def _seconds_of_one(workload: Workload, compiled: Compiled, streamed: Mapping[st
     return min(seconds[1:])
 
 
+def _calls(once_s: float) -> int:
+    return max(1, math.ceil(SAMPLE_S / once_s))
+
+
 def _direct(
-    workload: Workload, compiled: Compiled, pool: list[dict[str, Any]], hot: Mapping[str, Any], once_s: float
+    workload: Workload,
+    compiled: Compiled,
+    pool: list[dict[str, Any]],
+    hot: Mapping[str, Any],
+    calls: int,
+    timer: Timer,
+    flush: Call | None = None,
 ) -> tuple[Callable[[], float], int]:
     """Blocked calls of the compiled kernel, each on the next copy; donated results become the next operands."""
-    calls = max(1, math.ceil(SAMPLE_S / once_s))
     donated = [name for name in workload.results() if name in workload.donated]
     first = 0
+
+    def call(number: int, mine: Mapping[str, Any]) -> None:
+        operands = pool[number % len(pool)]
+        results = jax.block_until_ready(compiled.program(**operands, **mine))
+        if donated:
+            operands.update(zip(donated, results if isinstance(results, tuple) else (results,), strict=False))
 
     def sample() -> float:
         nonlocal first
         numbers = range(first, first + calls)
         inputs = jax.block_until_ready([loops.moved_on(workload, hot, number // len(pool)) for number in numbers])
-        start = time.perf_counter()
-        for number, mine in zip(numbers, inputs, strict=True):
-            operands = pool[number % len(pool)]
-            results = jax.block_until_ready(compiled.program(**operands, **mine))
-            if donated:
-                operands.update(zip(donated, results if isinstance(results, tuple) else (results,), strict=False))
-        seconds = time.perf_counter() - start
         first += calls
-        return seconds / calls
+        todo = [functools.partial(call, number, mine) for number, mine in zip(numbers, inputs, strict=True)]
+        return timer.seconds(todo, flush) / calls
 
     return sample, calls
 

@@ -62,6 +62,7 @@ def _proven(
             residency=residency,
             cache_bytes=machine.cache_bytes,
             dispatch_s=machine.limits.ceilings.dispatch_us / 1e6,
+            timer=machine.timer,
         )
     except Exception as error:
         return Result(workload, one.name, "failed", _words(error), wrong, compiled, xla)

@@ -15,9 +15,21 @@ from .result import Result
 
 
 def recorder(
-    asked: Plan, calls: Mapping[Workload, Sequence[Need]], run: Run, here: Host, limits: Limits
+    asked: Plan,
+    calls: Mapping[Workload, Sequence[Need]],
+    run: Run,
+    here: Host,
+    limits: Limits,
+    timer_note: str = "",
+    device_figures: Callable[[], Mapping[str, float]] = dict,
 ) -> Callable[[Result], Measurement]:
-    """What makes records of the results of one run of some calls."""
+    """What makes records of the results of one run of some calls.
+
+    Args:
+        timer_note: why a GPU's kernels are timed by the host.
+        device_figures: asks a GPU for its clocks and what slows them; asked now, and for every kernel that was timed.
+    """
+    before = device_figures()
 
     def to_record(result: Result) -> Measurement:
         accepted = tolerance(result.workload, result.implementation)
@@ -28,7 +40,7 @@ def recorder(
             outcome=Outcome(status=result.status, reason=result.reason, error=result.error, tolerance=accepted),
             work=Work.of(result.workload.cost()),
             compilation=_compilation(result),
-            timing=_timing(result),
+            timing=_timing(result, timer_note, before, device_figures),
             statistics=_statistics(result),
             ceilings=limits.ceilings,
             host=here,
@@ -56,12 +68,14 @@ def _compilation(result: Result) -> Compilation | None:
     )
 
 
-def _timing(result: Result) -> Timing | None:
+def _timing(
+    result: Result, note: str, before: Mapping[str, float], device_figures: Callable[[], Mapping[str, float]]
+) -> Timing | None:
     kernel, series = result.kernel, result.series
     if kernel is None or series is None or result.status not in ("ok", "refused"):
         return None
     return Timing(
-        timer="perf_counter",
+        timer=kernel.timer,
         method=kernel.method,
         residency=kernel.residency,
         pool_bytes=kernel.pool_bytes,
@@ -71,6 +85,9 @@ def _timing(result: Result) -> Timing | None:
         multiply_add_probe_gflops=tuple(pair[1] for pair in series.rates),
         calm=tuple(result.calm),
         stop_reason=series.stop_reason,
+        timer_note=note,
+        device_before=before,
+        device_after=device_figures(),
     )
 
 

@@ -15,6 +15,7 @@ from .guard import Bound
 from .prepare import Compiled, Kernel
 from .rounds import Series
 from .statistics import Interval
+from .timer import HOST, Timer
 
 Status = Literal["ok", "wrong", "refused", "unsupported", "failed"]
 
@@ -72,6 +73,7 @@ class Machine:
         free_bytes: memory that may be used.
         limits: measured ceilings and the probes that go on.
         usual_read_gbs, usual_multiply_add_gflops: calm rates of earlier runs on this host, None without history.
+        timer: what times the calls, and the probes beside them.
     """
 
     backend: str
@@ -80,3 +82,4 @@ class Machine:
     limits: Limits
     usual_read_gbs: float | None = None
     usual_multiply_add_gflops: float | None = None
+    timer: Timer = HOST
