@@ -161,7 +161,7 @@ class Ceilings(Columns):
         cache_read_gbs: read bandwidth per cache level (`L2`), decimal GB/s.
         multiply_add_gflops: float32 multiply-adds outside a matrix product, GFLOP/s.
         matmul_gflops: dense matrix product per number format, GFLOP/s.
-        dispatch_us: an empty compiled call from Python and back, microseconds.
+        dispatch_us: an empty compiled call, microseconds: from Python and back, or its kernel alone where the device times.
     """
 
     read_gbs: float

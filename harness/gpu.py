@@ -34,7 +34,8 @@ def cache_bytes(device_kind: str, ask: Callable[[], int | None] = l2_bytes) -> d
     except UsageError:
         pass
     raise UsageError(
-        f"the GPU's L2 cache must be known to measure from memory; neither libcuda.so.1 nor conf/device has it for {device_kind!r}"
+        "the GPU's L2 cache must be known to measure from memory; neither libcuda.so.1 nor a file of conf/device has it for "
+        f"{device_kind!r}"
     )
 
 
@@ -78,7 +79,9 @@ def _allocator(variables: Mapping[str, str]) -> Finding:
         what = "XLA_PYTHON_CLIENT_ALLOCATOR=platform: every buffer is allocated by the driver, within the host's times"
         return Finding("gpu memory", "warning", what, "Unset it.")
     if variables.get("XLA_PYTHON_CLIENT_PREALLOCATE", "").lower() in _OFF:
-        what = "XLA_PYTHON_CLIENT_PREALLOCATE is off: memory is taken as it is needed, which may fragment it and slow first calls"
+        what = (
+            "XLA_PYTHON_CLIENT_PREALLOCATE is off: memory is taken as it is needed, which may fragment it and slow first calls"
+        )
         return Finding("gpu memory", "note", what, "Unset it, unless others need the memory.")
     share = variables.get("XLA_PYTHON_CLIENT_MEM_FRACTION", "")
     said = f"JAX takes {share} of the memory" if share else "JAX takes its usual share of the memory, three quarters"

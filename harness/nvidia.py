@@ -1,7 +1,7 @@
 """What the driver of an NVIDIA GPU says: clocks, power, temperature, what slows it down, its cache. Imports no JAX.
 
-The parse follows `nvidia-smi --help-query-gpu`; what a device does not tell is `[N/A]` there and None here. No GPU has been asked
-by this module yet: it is checked against outputs written after that documentation.
+The parse follows `nvidia-smi --help-query-gpu`; what a device does not tell is `[N/A]` there and None here. No GPU has been
+asked by this module yet: it is checked against outputs written after that documentation.
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ def gpu_state(index: str = "0", ask: Callable[..., str] | None = None) -> GpuSta
     """
     for reasons in _REASONS:
         asked = ("name", "driver_version", reasons, *_FIGURES.values())
-        said = (ask or _output)("nvidia-smi", f"--id={index}", f"--query-gpu={','.join(asked)}", "--format=csv,noheader,nounits")
+        said = (ask or _output)(
+            "nvidia-smi", f"--id={index}", f"--query-gpu={','.join(asked)}", "--format=csv,noheader,nounits"
+        )
         if state := parse(said):
             return state
     return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +25,9 @@ STREAM_MULTIPLE = 16
 its threads, and large kernels then come out above the ceiling."""
 ROUNDS = 7
 """Interleaved samples per probe; the level is their 90th percentile."""
+
+PROFILED_CALLS = 64
+"""Empty calls in one profiler session."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def measure_limits(backend: str, cache_bytes: Mapping[str, int], formats: Sequen
             cache_read_gbs={name: level[name] for name in cache_bytes},
             multiply_add_gflops=level["multiply_add"],
             matmul_gflops={name: level[f"matmul {name}"] for name in formats},
-            dispatch_us=dispatch_s() * 1e6,
+            dispatch_us=dispatch_s(timer) * 1e6,
         ),
         probes["read"],
         probes["multiply_add"],
@@ -87,9 +89,7 @@ def measure_limits(backend: str, cache_bytes: Mapping[str, int], formats: Sequen
 
 
 @cache
-def _probes(
-    backend: str, cache_bytes: tuple[tuple[str, int], ...], formats: tuple[str, ...], timer: Timer
-) -> dict[str, Probe]:
+def _probes(backend: str, cache_bytes: tuple[tuple[str, int], ...], formats: tuple[str, ...], timer: Timer) -> dict[str, Probe]:
     """Every probe, compiled; once per process, for a sweep samples them again at each configuration."""
     last_level = max((size for _, size in cache_bytes), default=DEFAULT_CACHE_BYTES)
     far = STREAM_MULTIPLE * last_level // 4
@@ -107,16 +107,15 @@ def _probes(
     return {name: _fastest(workload, backend, timer) for name, workload in workloads.items()}
 
 
-def dispatch_s() -> float:
-    """Median seconds of an empty compiled call, from Python and back."""
+def dispatch_s(timer: Timer = HOST) -> float:
+    """Median seconds of an empty compiled call: from Python and back, or of its kernel where the device times it."""
     empty = jax.jit(lambda x: x + 1).lower(jnp.zeros(())).compile()
     x = jnp.zeros(())
-    seconds = []
-    for _ in range(200):
-        start = time.perf_counter()
-        jax.block_until_ready(empty(x))
-        seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds))
+    calls = [lambda: jax.block_until_ready(empty(x))]
+    if timer.on_device:
+        # A profiler session costs far more than what is measured in it.
+        return timer.seconds(calls * PROFILED_CALLS, None) / PROFILED_CALLS
+    return float(np.median([timer.seconds(calls, None) for _ in range(200)]))
 
 
 def _fastest(workload: Workload, backend: str, timer: Timer) -> Probe:

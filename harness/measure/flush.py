@@ -11,7 +11,10 @@ from .timer import Call
 
 @cache
 def flush_of(nbytes: float) -> Call:
-    """Something that writes so many bytes, so that a cache of a fraction of them keeps nothing else. One buffer serves all kernels."""
+    """Something that writes so many bytes, so that a cache of a fraction of them keeps nothing else.
+
+    One buffer serves all kernels.
+    """
     buffer = jnp.zeros(math.ceil(nbytes / 4), jnp.float32)
     write = jax.jit(lambda x: x + 1, donate_argnums=0)
 

@@ -57,14 +57,16 @@ def device_seconds(profile: Any, count: int) -> list[float]:
     busy: list[list[Event]] = [[] for _ in calls]
     starts = [one.start_ns for one in calls]
     for kernel in kernels:
-        launch = launched.get(kernel.correlation)
+        launch = None if kernel.correlation is None else launched.get(kernel.correlation)
         moment = launch.start_ns if launch else kernel.start_ns + kernel.duration_ns / 2
         place = bisect_right(starts, moment) - 1
         if place >= 0 and moment <= calls[place].end_ns:
             busy[place].append(kernel)
     numbers = sorted({len(one) for one in busy})
     if numbers[0] == 0:
-        raise ProfileError(f"{sum(not one for one in busy)} of {count} calls ran no kernel on the GPU that the profile knows of")
+        raise ProfileError(
+            f"{sum(not one for one in busy)} of {count} calls ran no kernel on the GPU that the profile knows of"
+        )
     if len(numbers) > 1:
         raise ProfileError(f"calls of one program ran {numbers[0]} to {numbers[-1]} kernels each: the profile has lost some")
     return [covered_ns(one) / 1e9 for one in busy]

@@ -4,8 +4,8 @@ A decode step finds its weights and its cache in memory and its activations in c
 are kept in several copies that together exceed the last-level cache and are used in turn (cold), while
 activations are shared by all calls. Indices move on from call to call, so that where a call reads few rows of an
 operand they are not those of the calls before. A kernel that is long against a dispatch is called directly; a short one
-is called many times inside one compiled loop, each call made to wait for the one before. A timer on the device leaves dispatch out, so
-every kernel is called directly there, and what too few copies leave in cache is flushed between the calls.
+is called many times inside one compiled loop, each call made to wait for the one before. A timer on the device leaves dispatch
+out, so every kernel is called directly there, and what too few copies leave in cache is flushed between the calls.
 """
 
 from __future__ import annotations

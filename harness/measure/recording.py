@@ -12,6 +12,7 @@ from ..record import Measurement, Outcome, Run, Subject, utc_now
 from .ceilings import Limits
 from .prove import tolerance
 from .result import Result
+from .timer import BY_THE_HOST
 
 
 def recorder(
@@ -40,7 +41,7 @@ def recorder(
             outcome=Outcome(status=result.status, reason=result.reason, error=result.error, tolerance=accepted),
             work=Work.of(result.workload.cost()),
             compilation=_compilation(result),
-            timing=_timing(result, timer_note, before, device_figures),
+            timing=_timing(result, here, timer_note, before, device_figures),
             statistics=_statistics(result),
             ceilings=limits.ceilings,
             host=here,
@@ -69,7 +70,7 @@ def _compilation(result: Result) -> Compilation | None:
 
 
 def _timing(
-    result: Result, note: str, before: Mapping[str, float], device_figures: Callable[[], Mapping[str, float]]
+    result: Result, here: Host, note: str, before: Mapping[str, float], device_figures: Callable[[], Mapping[str, float]]
 ) -> Timing | None:
     kernel, series = result.kernel, result.series
     if kernel is None or series is None or result.status not in ("ok", "refused"):
@@ -85,7 +86,7 @@ def _timing(
         multiply_add_probe_gflops=tuple(pair[1] for pair in series.rates),
         calm=tuple(result.calm),
         stop_reason=series.stop_reason,
-        timer_note=note,
+        timer_note=BY_THE_HOST if here.timer not in ("", kernel.timer) else note,
         device_before=before,
         device_after=device_figures(),
     )

@@ -47,6 +47,9 @@ def _host_seconds(calls: Sequence[Call], between: Call | None = None) -> float:
 HOST = Timer("perf_counter", _host_seconds)
 """The host's clock, which includes dispatch."""
 
+BY_THE_HOST = "whole steps, whose gaps between kernels count, and other libraries are timed by the host"
+"""Why something is not timed by the device where kernels are."""
+
 
 def choose(wish: str, backend: str, make_device: Callable[[], Timer]) -> Timer:
     """The timer that is meant by `auto`, `host` or `device`.
@@ -63,7 +66,9 @@ def choose(wish: str, backend: str, make_device: Callable[[], Timer]) -> Timer:
         return HOST
     if backend != "gpu":
         if wish == "device":
-            raise UsageError(f"timing.timer must be auto or host on backend {backend}, whose calls run on the host; got 'device'")
+            raise UsageError(
+                f"timing.timer must be auto or host on backend {backend}, whose calls run on the host; got 'device'"
+            )
         return HOST
     try:
         return make_device()
