@@ -2,13 +2,14 @@
 
 No session of this program has run on a GPU yet. What is checked is the reading of profiles: synthetic ones of a GPU and real
 ones of the CPU. Not known: how long a session takes to begin and end on a GPU; whether CUPTI's own work, between the kernels,
-lets clocks fall; whether XLA replays CUDA graphs while a profiler is on, whose kernels then carry the graph's launch. Gaps between
-kernels do not count in any case.
+lets clocks fall; whether XLA replays CUDA graphs while a profiler is on, whose kernels then carry the graph's launch. Gaps
+between kernels do not count in any case.
 """
 
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,10 @@ def seconds(calls: Sequence[Call], between: Call | None = None) -> float:
     with tempfile.TemporaryDirectory(prefix="roofcast-") as folder:
         try:
             _traced(calls, between, folder)
-            return sum(device_seconds(_profile(Path(folder)), len(calls)))
+            with warnings.catch_warnings():
+                # jaxlib's own types deprecate themselves when they are first used, and abort where that is an error.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                return sum(device_seconds(_profile(Path(folder)), len(calls)))
         except (ProfileError, RuntimeError) as error:
             reason = str(error).partition("\n")[0]
             raise UsageError(f"timing.timer must be host where kernels cannot be timed on the device: {reason}") from None

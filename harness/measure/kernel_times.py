@@ -8,7 +8,7 @@ kernel's own middle decides, for the two clocks are aligned to some microseconds
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 CALL = "roofcast.call"
@@ -82,10 +82,11 @@ def covered_ns(events: Sequence[Event]) -> float:
 
 
 def _events(profile: Any, plane: str, *, line: str = "", named: str = "") -> Iterator[Event]:
+    """Events are read while their line is at hand: JAX frees what it handed out with the line."""
     for one in profile.planes:
         if one.name.startswith(plane):
-            lines: Iterable[Any] = (each for each in one.lines if (each.name or "").startswith(line))
-            for event in (event for each in lines for event in each.events):
-                if not named or event.name == named:
-                    stats = dict(event.stats)
-                    yield Event(event.start_ns, event.duration_ns, stats.get(_CORRELATION))
+            for each in one.lines:
+                if (each.name or "").startswith(line):
+                    for event in each.events:
+                        if not named or event.name == named:
+                            yield Event(event.start_ns, event.duration_ns, dict(event.stats).get(_CORRELATION))

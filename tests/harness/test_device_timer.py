@@ -89,9 +89,13 @@ def test_a_real_profile_of_the_cpu_read_as_that_of_a_gpu(monkeypatch):
 
     def as_gpu(folder):
         real = read(folder)
-        events = [one for plane in real.planes if plane.name == "/host:CPU" for line in plane.lines for one in line.events]
-        # What JAX hands out lives no longer than the profile that it came from.
-        kept = [(event(one.name, one.start_ns, one.duration_ns), dict(one.stats)) for one in events]
+        kept = [
+            (event(one.name, one.start_ns, one.duration_ns), dict(one.stats))
+            for plane in real.planes
+            if plane.name == "/host:CPU"
+            for line in plane.lines
+            for one in line.events
+        ]
         ran = [one for one, stats in kept if stats.get("hlo_module") == "jit_product"]
         spans = [one for one, _ in kept if one.name == CALL]
         seen.append((len(ran), sum(one.duration_ns for one in spans) / 1e9))
