@@ -129,7 +129,10 @@ def commit_ages(folder: Path) -> dict[str, int]:
 def _measured(store: Store, machine_key: str) -> Report[dict]:
     """Every time that was measured here, and beside it how many there are of other machines."""
     return store.query(
-        "SELECT DISTINCT ON (record_id) label, implementation, coalesce(residency, '') AS residency, git_commit, git_dirty, "
+        "SELECT DISTINCT ON (record_id) label, implementation, "
+        # Times by a device's own clock are another series than those by the host's.
+        "coalesce(residency, '') || CASE WHEN timer <> 'perf_counter' THEN ', ' || timer ELSE '' END AS residency, "
+        "git_commit, git_dirty, "
         "CAST(started_at AS VARCHAR) AS started_at, latency_us, fraction_of_ceiling AS share, "
         "(SELECT count(*) FROM records WHERE machine_key <> ? AND latency_us IS NOT NULL) AS elsewhere "
         "FROM records WHERE machine_key = ? AND status = 'ok' AND latency_us > 0 AND fraction_of_ceiling > 0",
