@@ -1,11 +1,13 @@
 """What a GPU's driver says is read, judged and recorded, without a GPU."""
 
 import ctypes
+from dataclasses import replace
 
 import pytest
 from roofcast.harness import gpu, nvidia
 from roofcast.harness.errors import UsageError
 from roofcast.harness.exclusive import device_name, device_number
+from roofcast.harness.host import Host, differences
 
 CALM = "NVIDIA H100 80GB HBM3, 580.159.04, 0x0000000000000001, 345, 1980, 2619, 70.31, 700.00, 31, 0, 4\n"
 CAPPED = "NVIDIA H100 80GB HBM3, 580.159.04, 0x0000000000000024, 1410, 1980, 2619, 699.12, 700.00, 84, 100, 60123\n"
@@ -119,3 +121,12 @@ def test_the_l2_is_the_drivers_else_the_catalogues_else_asked_for():
 def test_a_device_is_known_by_its_own_number(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, 5")
     assert (device_name("gpu", 1), device_number(), device_number(2)) == ("gpu-5", "3", "2")
+
+
+def test_times_by_unlike_clocks_are_not_of_one_host():
+    host = Host(cpu_model="CPU", architecture="x86_64", backend="gpu", device_kind="Some GPU")
+    device = replace(host, timer="cupti")
+    assert host.key != device.key
+    assert host.machine_key == device.machine_key
+    assert differences(host, device) == {"timer": (None, "cupti")}
+    assert differences(device, host) == {"timer": ("cupti", None)}

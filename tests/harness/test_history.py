@@ -2,14 +2,16 @@
 
 import csv
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import yaml
 from roofcast.harness import cli
 from roofcast.harness.changes import change_points
-from roofcast.harness.history import Point, in_order, kernel
+from roofcast.harness.history import Point, _measured, in_order, kernel
 from roofcast.harness.report import history as report
+from roofcast.harness.store import Store
 
 LEAST = math.log1p(0.03)
 
@@ -79,6 +81,15 @@ def test_otava_finds_a_test_with_its_columns(tmp_path):
     assert {test["time_column"], *test["attributes"], *test["metrics"]} == set(rows[0])
     assert name == "gemv-8x8-bf16-xla.dot-cold"
     assert (tmp_path / "history.csv").read_text().startswith("time,commit,test,latency_us\n")
+
+
+def test_times_by_unlike_clocks_are_two_series(tmp_path, measurement):
+    host = measurement()
+    device = measurement(record_id="b" * 32, timing=replace(host.timing, timer="cupti"))
+    store = Store(tmp_path)
+    store.append([host, device])
+    rows = _measured(store, host.host.machine_key).found
+    assert sorted(row["residency"] for row in rows) == ["cold", "cold, cupti"]
 
 
 @pytest.mark.parametrize(
