@@ -18,7 +18,8 @@ from ..plan import chosen, plan
 from ..report import gate as report
 from ..report.progress import Progress
 from ..report.table import check_output, show
-from .checkout import LOCK, Revision, side_by_side
+from .checkout import Revision, side_by_side
+from .environment import LOCKS, environments
 from .judge import compare
 from .pair import Side
 from .trial import Bench, Effort, NotComparableError
@@ -37,17 +38,17 @@ def run(config: DictConfig) -> int:
     ):
         revisions: Mapping[Side, Revision] = {"base": base, "head": head}
         try:
-            _check_environments(revisions)
-            bench = Bench(
-                revisions,
-                folder,
-                question,
-                policy,
-                effort,
-                np.random.default_rng(config.seed),
-                lambda what: progress(what, 0.0),
-            )
-            found = compare(bench, config.budget_s)
+            with environments(revisions, LOCKS, lambda what: progress(what, 0.0)) as runnable:
+                bench = Bench(
+                    runnable,
+                    folder,
+                    question,
+                    policy,
+                    effort,
+                    np.random.default_rng(config.seed),
+                    lambda what: progress(what, 0.0),
+                )
+                found = compare(bench, config.budget_s)
         except NotComparableError as error:
             print(f"roofcast: not comparable: {error}", file=sys.stderr)
             return NOT_COMPARABLE
@@ -61,14 +62,6 @@ def run(config: DictConfig) -> int:
         with open(summary, "a", encoding="utf-8") as file:
             file.write(report.as_markdown(found))
     return code
-
-
-def _check_environments(revisions: Mapping[Side, Revision]) -> None:
-    if revisions["base"].lock != revisions["head"].lock:
-        raise NotComparableError(
-            f"{LOCK} differs between {revisions['base'].name} and {revisions['head'].name}, and each would need an "
-            "environment of its own"
-        )
 
 
 def _question(config: DictConfig) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from ..measure.prepare import Compiled, Kernel, compile_call, prepare
 from ..measure.prove import pool_bytes, ready
 from ..measure.result import Machine, Result
 from ..plan import plan
+from .orphan import end_with_parent
 
 
 class Worker:
@@ -162,6 +163,7 @@ def main() -> None:
     os.dup2(2, 1)
     # A program found on the disk would be a compile time of nothing.
     jax.config.update("jax_enable_compilation_cache", False)
+    end_with_parent()
     worker = Worker()
     for line in sys.stdin:
         request = json.loads(line)
