@@ -56,7 +56,7 @@ def side_by_side(
     Raises:
         UsageError: outside a checkout, or for a commit that is not there.
     """
-    top = _top(start, any_project=any_project)
+    top = top_of(start, any_project=any_project)
     sweep(top)
     head_commit = _commit(top, "head", head or "HEAD")
     base_commit = _commit(top, "base", base) if base is not None else _parting(top, head_commit)
@@ -83,8 +83,9 @@ def sweep(top: Path) -> None:
     dead = {root for root in roots if _is_dead(root)}
     for path in ours:
         if path.parent in dead:
-            # Not `prune`, which would also forget somebody's worktree on a disk that is not there today.
-            _git(top, "worktree", "remove", "--force", str(path))
+            # Not `prune`, which would also forget somebody's worktree on a disk that is not there today. Forced twice: git
+            # locks a worktree while it makes it, and a git that was killed then never unlocks it.
+            _git(top, "worktree", "remove", "--force", "--force", str(path))
     for root in dead:
         shutil.rmtree(root, ignore_errors=True)
 
@@ -124,7 +125,12 @@ def _worktree(top: Path, commit: str, folder: Path) -> Iterator[Path]:
         _git(top, "worktree", "remove", "--force", str(folder))
 
 
-def _top(start: Path, *, any_project: bool) -> Path:
+def top_of(start: Path, *, any_project: bool = False) -> Path:
+    """The top folder of the checkout that a folder lies in.
+
+    Raises:
+        UsageError: if it lies in none, or in one that is not roofcast's though it must be.
+    """
     done = _git(start, "rev-parse", "--show-toplevel")
     top = Path(done.stdout.strip())
     if done.returncode and any_project:

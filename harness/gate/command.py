@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,27 +20,29 @@ from ..plan import chosen, plan
 from ..report import gate as report
 from ..report.progress import Progress
 from ..report.table import check_output, show
-from .checkout import Revision, side_by_side
-from .environment import LOCKS, environments
+from .checkout import Revision, side_by_side, top_of
+from .environment import LOCKS, SUITE_LOCKS, environments
 from .judge import compare
 from .pair import Side
+from .process import Process
 from .trial import Bench, Effort, NotComparableError
 from .verdict import NOT_COMPARABLE, Policy
 
 
 def run(config: DictConfig) -> int:
     """Compares and shows. Returns 0, 1, 2 or 3 as `verdict` defines them."""
-    question = _question(config)
+    suite = shlex.split(config.suite or "")
+    question = _suite_question(config) if suite else _question(config)
     policy, effort = _policy(config), _effort(config)
     if config.output:
         check_output(Path(config.output), report.SUFFIXES)
     with (
-        side_by_side(config.base, config.head, Path.cwd()) as (base, head, folder),
+        side_by_side(config.base, config.head, Path.cwd(), any_project=bool(suite)) as (base, head, folder),
         Progress() as progress,
     ):
         revisions: Mapping[Side, Revision] = {"base": base, "head": head}
         try:
-            with environments(revisions, LOCKS, lambda what: progress(what, 0.0)) as runnable:
+            with environments(revisions, SUITE_LOCKS if suite else LOCKS, lambda what: progress(what, 0.0)) as runnable:
                 bench = Bench(
                     runnable,
                     folder,
@@ -47,6 +51,7 @@ def run(config: DictConfig) -> int:
                     effort,
                     np.random.default_rng(config.seed),
                     lambda what: progress(what, 0.0),
+                    functools.partial(Process, suite=suite),
                 )
                 found = compare(bench, config.budget_s)
         except NotComparableError as error:
@@ -88,6 +93,11 @@ def _question(config: DictConfig) -> dict[str, Any]:
     }
 
 
+def _suite_question(config: DictConfig) -> dict[str, Any]:
+    """Likewise of a suite of pytest-benchmark."""
+    return {"suite": config.suite, "checkout": str(top_of(Path.cwd(), any_project=True)), "free_bytes": 0.0}
+
+
 def _policy(config: DictConfig) -> Policy:
     for name in ("least", "least_compile", "false_discovery"):
         if not 0 < config[name] < 1:
@@ -100,7 +110,9 @@ def _effort(config: DictConfig) -> Effort:
         if not 0 < config[name] < float("inf"):
             raise UsageError(f"{name} must be a number of seconds above 0; got {config[name]}")
     least = _from(config, "least_quads", 1)
-    return Effort(least, _from(config, "most_quads", least), _from(config, "compile_pairs", 0), config.kernel_limit_s)
+    # A suite says itself what of its compiling it times.
+    pairs = 0 if config.suite else _from(config, "compile_pairs", 0)
+    return Effort(least, _from(config, "most_quads", least), pairs, config.kernel_limit_s)
 
 
 def _from(config: DictConfig, name: str, least: int) -> int:

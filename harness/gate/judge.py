@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .pair import Side
@@ -53,6 +53,7 @@ class Comparison:
         changed_code: kernel -> names of both sides' implementations, where they differ.
         software: Python, JAX and backend of each side.
         seconds: that it took.
+        samples: of the first look, in seconds: two per quad and side of a latency, one per pair and side of a compile time.
     """
 
     base: str
@@ -63,6 +64,7 @@ class Comparison:
     changed_code: Mapping[str, tuple[str, str]]
     software: Mapping[Side, Mapping[str, str]]
     seconds: float
+    samples: Mapping[Key, Mapping[Side, Sequence[float]]] = field(default_factory=dict)
 
     def exit_code(self, *, inconclusive_fails: bool) -> int:
         """What the gate ends with."""
@@ -104,6 +106,7 @@ def compare(bench: Bench, budget_s: float) -> Comparison:
         changed_code=_changed_code(first),
         software=first.hosts,
         seconds=time.monotonic() - start,
+        samples=first.seconds,
     )
 
 

@@ -60,11 +60,13 @@ class Trial:
         prepared: kernel -> side -> the worker's answer to `prepare`, `status` and `reason` always; sides that lack the
             kernel are not there.
         log_ratios: of every quantity, in the order in which they were taken.
+        seconds: side -> the samples that they were made of.
         hosts: side -> versions of the software that it ran with.
     """
 
     prepared: dict[str, dict[Side, Mapping[str, Any]]] = field(default_factory=dict)
     log_ratios: dict[Key, list[float]] = field(default_factory=dict)
+    seconds: dict[Key, dict[Side, list[float]]] = field(default_factory=dict)
     hosts: dict[Side, Mapping[str, str]] = field(default_factory=dict)
 
     @property
@@ -85,6 +87,7 @@ class Bench:
         effort: how much is measured.
         rng: of the order of everything.
         progress: told what is being done.
+        start: starts a worker on a revision in a folder.
     """
 
     revisions: Mapping[Side, Revision]
@@ -94,6 +97,7 @@ class Bench:
     effort: Effort
     rng: np.random.Generator
     progress: Callable[[str], None]
+    start: Callable[[Revision, Path], Process] = Process
 
     def run(self, deadline: float, only: Iterable[Key] | None = None) -> Trial:
         """Starts a fresh pair of processes and measures.
@@ -141,7 +145,7 @@ class Bench:
 
     def _started(self, side: Side) -> Process:
         count = sum(1 for _ in self.folder.glob(f"process-{side}-*"))
-        return Process(self.revisions[side], self.folder / f"process-{side}-{count}")
+        return self.start(self.revisions[side], self.folder / f"process-{side}-{count}")
 
     def _opened(self, side: Side, worker: Process) -> Mapping[str, Any]:
         revision = self.revisions[side]
@@ -149,8 +153,8 @@ class Bench:
             answer = worker.ask("open", START_LIMIT_S, question=self.question)
         except (WorkerLostError, RefusedError) as error:
             raise NotComparableError(f"{side}, {revision.name}, cannot be measured: {error}") from None
-        if Path(answer["kernels_from"]) != (revision.folder / "kernels").resolve():
-            raise NotComparableError(f"{side} was to be measured from {revision.folder}; got {answer['kernels_from']}")
+        if Path(answer["home"]) != revision.folder.resolve():
+            raise NotComparableError(f"{side} was to be measured from {revision.folder}; got {answer['home']}")
         return answer
 
     def _prepare(self, trial: Trial, workers: Mapping[Side, Process], name: str, dispatch_us: float) -> None:
@@ -209,6 +213,9 @@ class Bench:
         for side in turns:
             seconds[side].append(self._ask(trial, workers, side, what, key[0])["seconds"])
         trial.log_ratios.setdefault(key, []).append(log_ratio(seconds["base"], seconds["head"]))
+        taken = trial.seconds.setdefault(key, {"base": [], "head": []})
+        for side in SIDES:
+            taken[side] += seconds[side]
 
     def _is_sharp(self, trial: Trial, name: str) -> bool:
         half_width = estimate(np.asarray(trial.log_ratios[name, "latency"])).half_width

@@ -62,7 +62,7 @@ class Worker:
         return {
             "kernels": {name: pool_bytes(one, here.last_level_cache_bytes) for name, (one, _) in self._kernels.items()},
             "refused": refused,
-            "kernels_from": str(Path(kernels.__file__ or "").parent.resolve()),
+            "home": str(Path(kernels.__file__ or "").parent.resolve().parent),
             "host": {"python": here.python_version, "jax": here.jax_version, "jaxlib": here.jaxlib_version, "backend": backend},
             "dispatch_us": 1e6 * dispatch_s(),
         }

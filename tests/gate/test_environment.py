@@ -135,7 +135,7 @@ def test_the_oldest_environments_make_room_unless_they_are_in_use(builder, alone
 def test_a_revision_without_a_lock_says_so(alone):
     bare = Revision("bare", "0" * 40, alone)
     with (
-        pytest.raises(NotComparableError, match="that of base cannot be built: it has none of build.txt"),
+        pytest.raises(NotComparableError, match=r"that of base cannot be built: it has none of build\.txt"),
         environments({"base": bare, "head": revision(alone / "one", "a")}, ("run.txt",), print),
     ):
         pass

@@ -1,0 +1,67 @@
+"""Two callables timed by turns within one process, and what is said of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .pair import Estimate, Side, estimate, log_ratio, order
+from .sampling import calls_per_sample, sample
+from .trial import SHARPNESS
+from .verdict import Policy, Verdict, change, confirmed, first_look
+
+
+def compare_callables(
+    base: Callable[[], Any],
+    head: Callable[[], Any],
+    policy: Policy,
+    *,
+    least_quads: int = 64,
+    most_quads: int = 256,
+    budget_s: float = 30.0,
+    rng: np.random.Generator | None = None,
+) -> Verdict:
+    """Whether the head is slower than the base, from calls of both by turns.
+
+    A suspicion is confirmed by repetitions in this same process. That one function lies better in memory than the other is
+    therefore taken for a difference, as it would not be between fresh processes.
+
+    Args:
+        base, head: what is called, without arguments.
+        policy: says what counts as a difference.
+        least_quads, most_quads: of samples; the most only where the estimate is not sharp enough before.
+        budget_s: seconds for everything; the least number of quads is taken even beyond it.
+        rng: of the order of samples.
+    """
+    turns = np.random.default_rng() if rng is None else rng
+    code: Mapping[Side, Callable[[], Any]] = {"base": base, "head": head}
+    # As many on both sides, or one would profit more from what a first call warms.
+    calls = max(calls_per_sample(one) for one in code.values())
+    least = policy.least_shift("latency")
+    end = time.monotonic() + budget_s
+
+    def look(share: float) -> Estimate:
+        deadline = time.monotonic() + share
+        log_ratios: list[float] = []
+        while len(log_ratios) < most_quads:
+            for _ in range(least_quads):
+                seconds: dict[Side, list[float]] = {"base": [], "head": []}
+                for side in order(turns):
+                    seconds[side].append(sample(code[side], calls))
+                log_ratios.append(log_ratio(seconds["base"], seconds["head"]))
+            found = estimate(np.asarray(log_ratios))
+            if SHARPNESS * found.half_width <= least or time.monotonic() >= deadline:
+                break
+        return estimate(np.asarray(log_ratios))
+
+    key = ("head", "latency")
+    suspicion = first_look({key: look(budget_s / 2)}, policy)[key]
+    if not suspicion.is_change:
+        return suspicion
+    fresh = [look((end - time.monotonic()) / (policy.confirmations - done)) for done in range(policy.confirmations)]
+    last = confirmed(suspicion, fresh, least, policy)
+    seen = " and ".join(change(one.point) for one in fresh)
+    return Verdict(last.ruling, f"{suspicion.reason}; {seen} when measured again", last.estimate)
