@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from .pair import Estimate, Side, estimate, log_ratio, order
 from .sampling import calls_per_sample, sample
-from .trial import SHARPNESS
+from .trial import LONGEST_SAMPLE_S, SHARPNESS
 from .verdict import Policy, Verdict, change, confirmed, first_look
 
 
@@ -38,8 +38,7 @@ def compare_callables(
     """
     turns = np.random.default_rng() if rng is None else rng
     code: Mapping[Side, Callable[[], Any]] = {"base": base, "head": head}
-    # As many on both sides, or one would profit more from what a first call warms.
-    calls = max(calls_per_sample(one) for one in code.values())
+    calls = _calls(code.values())
     least = policy.least_shift("latency")
     end = time.monotonic() + budget_s
 
@@ -65,3 +64,10 @@ def compare_callables(
     last = confirmed(suspicion, fresh, least, policy)
     seen = " and ".join(change(one.point) for one in fresh)
     return Verdict(last.ruling, f"{suspicion.reason}; {seen} when measured again", last.estimate)
+
+
+def _calls(code: Iterable[Callable[[], Any]]) -> int:
+    """Calls per sample of all: as many of each, or one would profit more from what a first call warms."""
+    found = [(calls, sample(one, calls)) for one in code for calls in (calls_per_sample(one),)]
+    longest_s = max(seconds for _, seconds in found)
+    return min(max(calls for calls, _ in found), max(1, int(LONGEST_SAMPLE_S / longest_s)))

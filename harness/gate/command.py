@@ -22,41 +22,26 @@ from ..report.progress import Progress
 from ..report.table import check_output, show
 from .checkout import Revision, side_by_side, top_of
 from .environment import LOCKS, SUITE_LOCKS, environments
-from .judge import compare
+from .judge import Comparison, compare
 from .pair import Side
 from .process import Process
+from .runs import are_runs, compare_runs
 from .trial import Bench, Effort, NotComparableError
 from .verdict import NOT_COMPARABLE, Policy
 
 
 def run(config: DictConfig) -> int:
     """Compares and shows. Returns 0, 1, 2 or 3 as `verdict` defines them."""
-    suite = shlex.split(config.suite or "")
-    question = _suite_question(config) if suite else _question(config)
-    policy, effort = _policy(config), _effort(config)
     if config.output:
         check_output(Path(config.output), report.SUFFIXES)
-    with (
-        side_by_side(config.base, config.head, Path.cwd(), any_project=bool(suite)) as (base, head, folder),
-        Progress() as progress,
-    ):
-        revisions: Mapping[Side, Revision] = {"base": base, "head": head}
-        try:
-            with environments(revisions, SUITE_LOCKS if suite else LOCKS, lambda what: progress(what, 0.0)) as runnable:
-                bench = Bench(
-                    runnable,
-                    folder,
-                    question,
-                    policy,
-                    effort,
-                    np.random.default_rng(config.seed),
-                    lambda what: progress(what, 0.0),
-                    functools.partial(Process, suite=suite),
-                )
-                found = compare(bench, config.budget_s)
-        except NotComparableError as error:
-            print(f"roofcast: not comparable: {error}", file=sys.stderr)
-            return NOT_COMPARABLE
+    try:
+        if are_runs(config.base) or are_runs(config.head):
+            found = compare_runs(config.base, config.head, _policy(config))
+        else:
+            found = _measured(config)
+    except NotComparableError as error:
+        print(f"roofcast: not comparable: {error}", file=sys.stderr)
+        return NOT_COMPARABLE
     code = found.exit_code(inconclusive_fails=config.inconclusive_fails)
     for table in report.tables(found):
         show(table)
@@ -67,6 +52,26 @@ def run(config: DictConfig) -> int:
         with open(summary, "a", encoding="utf-8") as file:
             file.write(report.as_markdown(found))
     return code
+
+
+def _measured(config: DictConfig) -> Comparison:
+    """Two revisions, measured here and now."""
+    suite = shlex.split(config.suite or "")
+    question = _suite_question(config) if suite else _question(config)
+    policy, effort = _policy(config), _effort(config)
+    with (
+        side_by_side(config.base, config.head, Path.cwd(), any_project=bool(suite)) as (base, head, folder),
+        Progress() as shown,
+    ):
+
+        def progress(what: str) -> None:
+            shown(what, 0.0)
+
+        revisions: Mapping[Side, Revision] = {"base": base, "head": head}
+        with environments(revisions, SUITE_LOCKS if suite else LOCKS, progress) as runnable:
+            rng = np.random.default_rng(config.seed)
+            start = functools.partial(Process, suite=suite)
+            return compare(Bench(runnable, folder, question, policy, effort, rng, progress, start), config.budget_s)
 
 
 def _question(config: DictConfig) -> dict[str, Any]:
