@@ -22,6 +22,8 @@ from .models import model_facts_from_hugging_face
 _CHOICE = re.compile(r"^(?P<group>model|device)=(?P<names>[\w./~ -]+(?:,[\w./~ -]+)*)$")
 _COMMIT = re.compile(r"^(?P<key>base|head)=(?P<commit>[^'\",]*[~^@{}][^'\",]*)$")
 """A commit in one of git's spellings that Hydra's grammar has no place for."""
+_SUITE = re.compile(r"^suite=(?P<options>(?!null$)[^'\"].*)$")
+"""What pytest is given, in which quotes and brackets are pytest's."""
 
 
 def prepared(overrides: Sequence[str]) -> list[str]:
@@ -37,6 +39,9 @@ def prepared(overrides: Sequence[str]) -> list[str]:
 
 
 def _prepared(override: str) -> str:
+    if suite := _SUITE.match(override):
+        text = suite["options"].replace("'", "\\'")
+        return f"suite='{text}'"
     if commit := _COMMIT.match(override):
         return f"{commit['key']}='{commit['commit']}'"
     match = _CHOICE.match(override)

@@ -1,4 +1,4 @@
-"""Our kernels as a suite of pytest-benchmark: a call of each op in a real decode step, checked, then timed if that is asked for.
+"""Our kernels as a suite of pytest-benchmark: a call of each op in a real decode step, checked, and timed if asked for.
 
 `make test` checks alone. Nothing here asserts a time: two revisions are held against each other by
 `roofcast gate suite=tests/benchmarks`.

@@ -26,7 +26,14 @@ def test_that_times_nothing():
 def test_skipped(benchmark):
     pytest.skip("not today")
 """
-QUICK = ("least_quads=6", "most_quads=6", "confirmations=1", "budget_s=1", "suite=bench", "output=found.json")
+QUICK = (
+    "least_quads=6",
+    "most_quads=6",
+    "confirmations=1",
+    "budget_s=1",
+    "suite=bench -k 'total or rounds or skipped'",
+    "output=found.json",
+)
 
 
 def git(folder, *arguments):
