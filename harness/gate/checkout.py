@@ -74,6 +74,15 @@ def side_by_side(
         yield one, other, folder
 
 
+def overlooked(head: str | None, start: Path, *, any_project: bool = False) -> str:
+    """A sentence for whoever names a commit while there are changes in the working tree; empty where nothing is overlooked."""
+    top = top_of(start, any_project=any_project)
+    rooms = () if any_project else ROOMS
+    if head is None or not _git(top, "status", "--porcelain", "--untracked-files=no", "--", *rooms).stdout.strip():
+        return ""
+    return f"head={head} is measured as it was committed: the working tree's changes are not part of it"
+
+
 def sweep(top: Path) -> None:
     """Removes the worktrees and folders of runs that were killed; those of runs that go on are left alone."""
     listed = _git(top, "worktree", "list", "--porcelain").stdout.splitlines()

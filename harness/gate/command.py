@@ -20,7 +20,7 @@ from ..plan import chosen, plan
 from ..report import gate as report
 from ..report.progress import Progress
 from ..report.table import check_output, show
-from .checkout import Revision, side_by_side, top_of
+from .checkout import Revision, overlooked, side_by_side, top_of
 from .environment import LOCKS, SUITE_LOCKS, environments
 from .judge import Comparison, compare
 from .pair import Side
@@ -59,6 +59,8 @@ def _measured(config: DictConfig) -> Comparison:
     suite = shlex.split(config.suite or "")
     question = _suite_question(config) if suite else _question(config)
     policy, effort = _policy(config), _effort(config)
+    if note := overlooked(config.head, Path.cwd(), any_project=bool(suite)):
+        print(f"roofcast: {note}", file=sys.stderr)
     with (
         side_by_side(config.base, config.head, Path.cwd(), any_project=bool(suite)) as (base, head, folder),
         Progress() as shown,
