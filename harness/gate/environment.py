@@ -41,7 +41,7 @@ class Needs:
 
     Attributes:
         declared: `dependencies` of its `pyproject.toml`.
-        locks: name and content of its lock files, in the order of installation.
+        locks: name and content of its lock files without comments, in the order of installation.
     """
 
     declared: tuple[str, ...]
@@ -66,8 +66,12 @@ def needs_of(folder: Path, locks: Sequence[str] = LOCKS) -> Needs:
     except (OSError, ValueError) as error:
         raise NotComparableError(f"{project} cannot be read: {error}") from None
     paths = [folder / "requirements" / name for name in locks]
-    found = tuple((path.name, path.read_text(encoding="utf-8")) for path in paths if path.is_file())
+    found = tuple((path.name, _without_comments(path.read_text(encoding="utf-8"))) for path in paths if path.is_file())
     return Needs(tuple(sorted(facts.get("project", {}).get("dependencies", ()))), found)
+
+
+def _without_comments(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def test_each_revision_has_what_its_own_lock_says_and_a_failure_is_one_sentence(
 
 
 def test_equal_dependencies_are_run_with_this_python(builder, alone):
-    revisions = {"base": revision(alone / "one", "a"), "head": revision(alone / "other", "a")}
+    revisions = {"base": revision(alone / "one", "a\n"), "head": revision(alone / "other", "# made anew\na\n")}
     with environments(revisions, ("run.txt",), print) as found:
         assert [one.python for one in found.values()] == [sys.executable] * 2
     assert builder == []
