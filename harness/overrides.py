@@ -24,6 +24,8 @@ from .models import model_facts_from_hugging_face
 _CHOICE = re.compile(r"^(?P<group>model|device)=(?P<names>[\w./~ -]+(?:,[\w./~ -]+)*)$")
 _TEXT = re.compile(r"^(?P<key>base|head|output|rows|published|kernels|weights|results)=(?P<text>[^'\",]*[~^@{}][^'\",]*)$")
 """A commit in one of git's spellings, or a path from the home folder: Hydra's grammar has no place for either."""
+_SUITE = re.compile(r"^suite=(?P<options>(?!null$)[^'\"].*)$")
+"""What pytest is given, in which quotes and brackets are pytest's."""
 _SWEEPS = {"-m", "--multirun"}
 _WRITES = re.compile(r"^(?P<key>output|rows)=(?P<path>[^$,]+)$")
 """A file to write, its name the same in all jobs of a sweep."""
@@ -59,6 +61,9 @@ def with_files(words: Sequence[str]) -> list[str]:
 
 
 def _prepared(override: str) -> str:
+    if suite := _SUITE.match(override):
+        text = suite["options"].replace("'", "\\'")
+        return f"suite='{text}'"
     if text := _TEXT.match(override):
         return f"{text['key']}='{text['text']}'"
     match = _CHOICE.match(override)

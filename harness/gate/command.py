@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,38 +21,27 @@ from ..report import gate as report
 from ..report.output import checked
 from ..report.progress import Progress
 from ..report.table import show
-from .checkout import LOCK, Revision, side_by_side
-from .judge import compare
+from .checkout import Revision, overlooked, side_by_side, top_of
+from .environment import LOCKS, SUITE_LOCKS, environments
+from .judge import Comparison, compare
 from .pair import Side
+from .process import Process
+from .runs import are_runs, compare_runs
 from .trial import Bench, Effort, NotComparableError
 from .verdict import NOT_COMPARABLE, Policy
 
 
 def run(config: DictConfig) -> int:
     """Compares and shows. Returns 0, 1, 2 or 3 as `verdict` defines them."""
-    question = question_of(config)
-    policy, effort = policy_of(config), effort_of(config)
     output = checked(config.output, report.SUFFIXES)
-    with (
-        side_by_side(config.base, config.head, Path.cwd()) as (base, head, folder),
-        Progress() as progress,
-    ):
-        revisions: Mapping[Side, Revision] = {"base": base, "head": head}
-        try:
-            _check_environments(revisions)
-            bench = Bench(
-                revisions,
-                folder,
-                question,
-                policy,
-                effort,
-                np.random.default_rng(config.seed),
-                lambda what: progress(what, 0.0),
-            )
-            found = compare(bench, config.budget_s)
-        except NotComparableError as error:
-            print(f"roofcast: not comparable: {error}", file=sys.stderr)
-            return NOT_COMPARABLE
+    try:
+        if are_runs(config.base) or are_runs(config.head):
+            found = compare_runs(config.base, config.head, policy_of(config))
+        else:
+            found = _measured(config)
+    except NotComparableError as error:
+        print(f"roofcast: not comparable: {error}", file=sys.stderr)
+        return NOT_COMPARABLE
     code = found.exit_code(inconclusive_fails=config.inconclusive_fails)
     for table in report.tables(found):
         show(table)
@@ -63,12 +54,26 @@ def run(config: DictConfig) -> int:
     return code
 
 
-def _check_environments(revisions: Mapping[Side, Revision]) -> None:
-    if revisions["base"].lock != revisions["head"].lock:
-        raise NotComparableError(
-            f"{LOCK} differs between {revisions['base'].name} and {revisions['head'].name}, and each would need an "
-            "environment of its own"
-        )
+def _measured(config: DictConfig) -> Comparison:
+    """Two revisions, measured here and now."""
+    suite = shlex.split(config.suite or "")
+    question = _suite_question(config) if suite else question_of(config)
+    policy, effort = policy_of(config), effort_of(config)
+    if note := overlooked(config.head, Path.cwd(), any_project=bool(suite)):
+        print(f"roofcast: {note}", file=sys.stderr)
+    with (
+        side_by_side(config.base, config.head, Path.cwd(), any_project=bool(suite)) as (base, head, folder),
+        Progress() as shown,
+    ):
+
+        def progress(what: str) -> None:
+            shown(what, 0.0)
+
+        revisions: Mapping[Side, Revision] = {"base": base, "head": head}
+        with environments(revisions, SUITE_LOCKS if suite else LOCKS, progress) as runnable:
+            rng = np.random.default_rng(config.seed)
+            start = functools.partial(Process, suite=suite)
+            return compare(Bench(runnable, folder, question, policy, effort, rng, progress, start), config.budget_s)
 
 
 def question_of(config: DictConfig) -> dict[str, Any]:
@@ -99,6 +104,11 @@ def question_of(config: DictConfig) -> dict[str, Any]:
     }
 
 
+def _suite_question(config: DictConfig) -> dict[str, Any]:
+    """Likewise of a suite of pytest-benchmark."""
+    return {"suite": config.suite, "checkout": str(top_of(Path.cwd(), any_project=True)), "free_bytes": 0.0}
+
+
 def policy_of(config: DictConfig) -> Policy:
     """What counts as a difference.
 
@@ -121,7 +131,9 @@ def effort_of(config: DictConfig) -> Effort:
         if not 0 < config[name] < float("inf"):
             raise UsageError(f"{name} must be a number of seconds above 0; got {config[name]}")
     least = _from(config, "least_quads", 1)
-    return Effort(least, _from(config, "most_quads", least), _from(config, "compile_pairs", 0), config.kernel_limit_s)
+    # A suite says itself what of its compiling it times.
+    pairs = 0 if config.suite else _from(config, "compile_pairs", 0)
+    return Effort(least, _from(config, "most_quads", least), pairs, config.kernel_limit_s)
 
 
 def _from(config: DictConfig, name: str, least: int) -> int:

@@ -32,6 +32,7 @@ from ..measure.prepare import Compiled, Kernel, compile_call, prepare
 from ..measure.prove import pool_bytes, ready
 from ..measure.result import Machine, Result
 from ..plan import plan
+from .orphan import end_with_parent
 
 _PEER_LEAST = 5
 """Rounds that pytest-benchmark takes at least (`--benchmark-min-rounds`)."""
@@ -64,7 +65,7 @@ class Worker:
         return {
             "kernels": {name: pool_bytes(one, here.last_level_cache_bytes) for name, (one, _) in self._kernels.items()},
             "refused": refused,
-            "kernels_from": str(Path(kernels.__file__ or "").parent.resolve()),
+            "home": str(Path(kernels.__file__ or "").parent.resolve().parent),
             "host": {"python": here.python_version, "jax": here.jax_version, "jaxlib": here.jaxlib_version, "backend": backend},
             "dispatch_us": 1e6 * dispatch_s(),
         }
@@ -176,6 +177,7 @@ def main() -> None:
     os.dup2(2, 1)
     # A program found on the disk would be a compile time of nothing.
     jax.config.update("jax_enable_compilation_cache", False)
+    end_with_parent()
     worker = Worker()
     for line in sys.stdin:
         request = json.loads(line)

@@ -5,9 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from roofcast.harness import cli
 from roofcast.harness.gate.selftest import command
@@ -169,10 +171,35 @@ def test_a_head_that_does_not_import_is_not_comparable(repository):
     assert "no_such_module" in sentence
 
 
-def test_other_dependencies_are_not_comparable(repository):
-    done = gate(repository, "base=main", "head=locked", "kernel=rope")
+def test_other_dependencies_that_cannot_be_had_are_not_comparable(repository, tmp_path):
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "XDG_CACHE_HOME": str(tmp_path)}
+    done = gate(repository, "base=main", "head=locked", "kernel=rope", **offline)
     assert done.returncode == 3
-    assert "run.txt differs" in done.stderr
+    (sentence,) = done.stderr.splitlines()
+    assert "each needs an environment of its own, and that of base cannot be built: pip says: ERROR: " in sentence
+
+
+def test_a_run_that_is_killed_leaves_no_process_and_nothing_in_the_way_of_the_next(repository, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    command = (sys.executable, "-m", "roofcast.harness", "gate", *QUICK, "base=main", "head=hangs", "kernel=rope")
+    with subprocess.Popen(command, cwd=repository, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        workers = wait_for(lambda: len(found := psutil.Process(process.pid).children()) == 2 and found)
+        process.kill()
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    assert not alive
+    assert len(worktrees(repository)) == 3
+    done = gate(repository, "base=nowhere", "head=main")
+    assert done.returncode == 4
+    assert len(worktrees(repository)) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def wait_for(condition):
+    for _ in range(600):
+        if found := condition():
+            return found
+        time.sleep(0.1)
+    raise AssertionError("it did not come within a minute")
 
 
 @pytest.mark.parametrize(
@@ -183,7 +210,7 @@ def test_other_dependencies_are_not_comparable(repository):
         ("least=0", "least must be a number above 0 and below 1; got 0"),
         ("most_quads=5", "most_quads must be a whole number from 6; got 5"),
         ("kernel=step", "kernel must be ops of a decode step; got step"),
-        ("output=found.csv", "output must be a file ending in .md or .json or .xml"),
+        ("output=found.csv", "output must be a file ending in .md, .json or .xml"),
         ("nonsense=1", "nonsense is not a key of roofcast gate"),
         ("residency=hot", "residency must be one of cold, warm; got 'hot'"),
     ],
@@ -196,8 +223,10 @@ def test_bad_input_is_one_sentence_and_code_4(repository, override, words, monke
     assert len(said.splitlines()) == 1
 
 
+def worktrees(repository):
+    listed = subprocess.run(("git", "-C", repository, "worktree", "list"), capture_output=True, text=True, check=True)
+    return listed.stdout.splitlines()
+
+
 def test_nothing_is_left_in_the_repository(repository):
-    listed = subprocess.run(
-        ("git", "-C", repository, "worktree", "list"), capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    assert len(listed) == 1
+    assert len(worktrees(repository)) == 1

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ...durable import new_file, remove_stale
+from ...durable import remove_stale
 from ...errors import UsageError
+from ...report.output import write_text
 from ..pair import Quad
 
 Series = tuple[tuple[float, float], ...]
@@ -59,11 +60,7 @@ class Shelf:
             UsageError: if it cannot be written; nothing is left behind.
         """
         number = 1 + len(list(self.folder.glob("round-*.json")))
-        try:
-            with new_file(self.folder / f"round-{number:04}.json") as part:
-                part.write_text(json.dumps(_as_json(one)), encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"results must have space for the self-test; got {str(self.folder)!r}: {error.strerror}") from None
+        write_text(json.dumps(_as_json(one)), self.folder / f"round-{number:04}.json", "results")
 
     def put_away(self) -> Path:
         """Gives the rounds a name of their own, so that the next self-test measures anew; returns where they are."""
