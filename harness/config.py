@@ -168,6 +168,7 @@ class Gate:
     base: str | None = None
     head: str | None = None
     suite: str | None = None
+    save: str | None = None
     context: int = MISSING
     fused: bool = False
     sampling: str = "greedy"

@@ -149,11 +149,15 @@ def top_of(start: Path, *, any_project: bool = False) -> Path:
     return top
 
 
+def commit_named(top: Path, ref: str) -> str:
+    """The full hash of a commit in any of git's spellings; empty where there is none."""
+    return _git(top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}").stdout.strip()
+
+
 def _commit(top: Path, field: str, ref: str) -> str:
-    done = _git(top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
-    if done.returncode:
+    if not (found := commit_named(top, ref)):
         raise UsageError(f"{field} must be a commit, branch or tag that is here; got {ref!r}{_shallow(top)}")
-    return done.stdout.strip()
+    return found
 
 
 def _parting(top: Path, head: str) -> str:

@@ -31,9 +31,10 @@ class Process:
         revision: whose kernels and configuration it has.
         folder: for the links that make them importable, and what the worker says to nobody.
         suite: what pytest is to collect in the revision's folder; the kernels themselves if empty.
+        module: of this package, which speaks for the kernels.
     """
 
-    def __init__(self, revision: Revision, folder: Path, suite: Sequence[str] = ()) -> None:
+    def __init__(self, revision: Revision, folder: Path, suite: Sequence[str] = (), module: str = "worker") -> None:
         _link(revision, folder)
         self._complaints = open(folder / "stderr.txt", "w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         paths = [str(folder)]
@@ -43,7 +44,7 @@ class Process:
         if revision.python == sys.executable and (also := os.environ.get("PYTHONPATH")):
             paths.append(also)
         self._process = subprocess.Popen(
-            [revision.python, "-m", f"roofcast.harness.gate.{'suite' if suite else 'worker'}", *suite],
+            [revision.python, "-m", f"roofcast.harness.gate.{'suite' if suite else module}", *suite],
             # Links would otherwise be resolved from the folder in which the gate was started.
             cwd=revision.folder if suite else folder,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},

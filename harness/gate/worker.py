@@ -170,7 +170,7 @@ def _sampling(kernel: Kernel) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def serve(kind: type[Worker]) -> None:
     """Answers requests from standard input until it ends, as it does when the gate is gone."""
     # Whatever a library prints must not be taken for an answer.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -178,7 +178,7 @@ def main() -> None:
     # A program found on the disk would be a compile time of nothing.
     jax.config.update("jax_enable_compilation_cache", False)
     end_with_parent()
-    worker = Worker()
+    worker = kind()
     for line in sys.stdin:
         request = json.loads(line)
         try:
@@ -191,4 +191,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(Worker)

@@ -143,6 +143,20 @@ def test_the_way_back_is_a_kernel_that_is_mended(repository):
     assert remarks(repository)["rope 6x16"]["condition"] == "mended"
 
 
+def test_a_baseline_is_saved_and_later_revisions_are_held_against_it(repository):
+    asked = ("kernel.ops=[rope,norm]", "least=0.9", "results=kept")
+    done = gate(repository, "save=before", "head=main", *asked)
+    assert done.returncode == 0, done.stderr
+    assert "of main (" in done.stdout
+    done = gate(repository, "base=before", "head=wrong", *asked, "output=found.json")
+    assert done.returncode == 1, done.stderr
+    assert {name: one["condition"] for name, one in remarks(repository).items()} == {"rope 6x16": "newly wrong"}
+    assert {one["kernel"].split()[0] for one in json.loads((repository / "found.json").read_text())["verdicts"]} == {"rmsnorm"}
+    done = gate(repository, "base=before", "context=32", *asked)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "baseline before was saved under other conditions: context was 64, is 32" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("branch", "limit", "words"), [("hangs", "10", "did not answer within 10 s"), ("dies", "60", "ended with signal 6")]
 )
@@ -212,6 +226,8 @@ def wait_for(condition):
         ("kernel=step", "kernel must be ops of a decode step; got step"),
         ("output=found.csv", "output must be a file ending in .md, .json or .xml"),
         ("nonsense=1", "nonsense is not a key of roofcast gate"),
+        ("save=../one", "save must be a name of letters, digits, dots, dashes and underscores; got '../one'"),
+        ("save=main", "save must be a name that no commit, branch or tag has; got 'main'"),
         ("residency=hot", "residency must be one of cold, warm; got 'hot'"),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -78,7 +77,7 @@ def _as_json(one: Round) -> dict[str, Any]:
 def _read(path: Path) -> Round:
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
-        quads = {name: tuple(Quad(*map(_times, quad)) for quad in quads) for name, quads in said["quads"].items()}
+        quads = {name: tuple(map(Quad.read, quads)) for name, quads in said["quads"].items()}
         base, head = ({name: _series(pairs) for name, pairs in said[side].items()} for side in ("base", "head"))
         return Round(quads, base, head, float(said["seconds"]))
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -87,9 +86,3 @@ def _read(path: Path) -> Round:
 
 def _series(pairs: Sequence[Sequence[float]]) -> Series:
     return tuple((float(one), float(again)) for one, again in pairs)
-
-
-def _times(values: Sequence[float]) -> tuple[float, ...]:
-    if not all(math.isfinite(one) and one > 0 for one in values):
-        raise ValueError("a time must be a number of seconds above 0")
-    return tuple(values)
