@@ -29,6 +29,8 @@ _TEXT = re.compile(
     r"^(?P<key>base|head|output|rows|published|kernels|weights|results|xla_flags)=(?P<text>[^'\",]*[~^@{}=][^'\",]*)$"
 )
 """A commit in one of git's spellings, flags, or a path from the home folder: Hydra's grammar has no place for them."""
+_SUITE = re.compile(r"^suite=(?P<options>(?!null$)[^'\"].*)$")
+"""What pytest is given, in which quotes and brackets are pytest's."""
 _SWEEPS = {"-m", "--multirun"}
 _WRITES = re.compile(r"^(?P<key>output|rows)=(?P<path>[^$,]+)$")
 """A file to write, its name the same in all jobs of a sweep."""
@@ -68,6 +70,9 @@ def with_files(words: Sequence[str]) -> list[str]:
 
 
 def _prepared(override: str) -> str:
+    if suite := _SUITE.match(override):
+        text = suite["options"].replace("'", "\\'")
+        return f"suite='{text}'"
     if text := _TEXT.match(override):
         quoted = f"{text['key']}='{text['text']}'"
         _TYPED[quoted] = override

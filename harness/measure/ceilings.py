@@ -100,22 +100,31 @@ def _probes(backend: str, cache_bytes: tuple[tuple[str, int], ...], formats: tup
         elements = size // 2 // 4
         workloads[level] = Stream(kind="read", elements=elements, repeats=max(1, far // elements // 4))
     workloads |= {f"matmul {name}": Peak(kind="matmul", format=name, size=1024) for name in formats}
-    return {name: _fastest(workload, backend) for name, workload in workloads.items()}
+    return {name: fastest(workload, backend) for name, workload in workloads.items()}
 
 
 def dispatch_s() -> float:
     """Median seconds of an empty compiled call, from Python and back."""
-    empty = jax.jit(lambda x: x + 1).lower(jnp.zeros(())).compile()
+    return dispatch_probe()()
+
+
+def dispatch_probe() -> Callable[[], float]:
+    """What takes a sample of `dispatch_s`, compiled once."""
     x = jnp.zeros(())
-    seconds = []
-    for _ in range(200):
-        start = time.perf_counter()
-        jax.block_until_ready(empty(x))
-        seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds))
+    empty = jax.jit(lambda x: x + 1).lower(x).compile()
+
+    def sample() -> float:
+        seconds = []
+        for _ in range(200):
+            start = time.perf_counter()
+            jax.block_until_ready(empty(x))
+            seconds.append(time.perf_counter() - start)
+        return float(np.median(seconds))
+
+    return sample
 
 
-def _fastest(workload: Workload, backend: str) -> Probe:
+def fastest(workload: Workload, backend: str) -> Probe:
     """A probe of the implementation that is fastest here: a ceiling is what the machine can, not what one code can."""
     packed = check.draw(workload, seed=0)
     cost = workload.cost()
