@@ -1,0 +1,65 @@
+"""How evenly a token's experts fall on chips that hold whole ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache, reduce
+from math import comb
+
+from ...kernels.model import Mixture
+
+Counts = Counter[tuple[int, int]]
+"""(Groups, experts) -> in how many ways so many of them are chosen."""
+
+
+@cache
+def busiest(mixture: Mixture, chips: int) -> float:
+    """Expected number of a token's experts on the chip that has most of them; at least `top_k / chips`.
+
+    Every choice of experts is taken to be as likely as every other, which is what a router is trained for, so the chips' counts
+    are multivariate hypergeometric (Johnson, Kotz and Balakrishnan, Discrete Multivariate Distributions, chapter 39). With
+    c experts on each of n chips, the choices of k in which no chip has more than m are the coefficient of x^k in
+    (sum_{j <= m} C(c, j) x^j)^n, and E[max] = sum_{m < k} P(max > m). Where a router first chooses groups (DeepSeek-V3,
+    arXiv:2412.19437, section 2.1.2), groups lie on chips in order: whole ones on a chip, or each on several. Where neither
+    number divides the other, groups are left aside.
+
+    Args:
+        mixture: with `experts` a multiple of `chips`.
+        chips: that hold equally many.
+    """
+    groups, top = mixture.groups, mixture.top_groups
+    if chips % groups == 0:
+        # Only the chips of the chosen groups count, and among them every choice is as likely.
+        reached = chips * top // groups
+        return _expected(mixture.top_k, reached, reached, 1, mixture.experts // chips)
+    if groups % chips == 0:
+        return _expected(mixture.top_k, chips, top, groups // chips, mixture.experts // groups)
+    return _expected(mixture.top_k, chips, chips, 1, mixture.experts // chips)
+
+
+def _expected(k: int, chips: int, top: int, groups: int, size: int) -> float:
+    """The largest count of `k` experts out of `top` groups, where each chip has `groups` of them, `size` experts each."""
+    every = comb(chips * groups, top) * comb(top * size, k)
+    return sum(1 - _ways(k, chips, top, groups, size, most) / every for most in range(k))
+
+
+def _ways(k: int, chips: int, top: int, groups: int, size: int, most: int) -> int:
+    """In how many of the choices no chip has more than `most`."""
+    fewest = max(0, top - (chips - 1) * groups)
+    on_one = Counter(
+        {
+            (held, taken): comb(groups, held) * comb(held * size, taken)
+            for held in range(fewest, min(groups, top) + 1)
+            for taken in range(min(most, held * size) + 1)
+        }
+    )
+
+    def with_another(sofar: Counts, _: int) -> Counts:
+        more: Counts = Counter()
+        for (held, taken), ways in sofar.items():
+            for (held_there, taken_there), ways_there in on_one.items():
+                if held + held_there <= top and taken + taken_there <= k:
+                    more[held + held_there, taken + taken_there] += ways * ways_there
+        return more
+
+    return reduce(with_another, range(chips), Counter({(0, 0): 1}))[top, k]
