@@ -9,10 +9,11 @@ import numpy as np
 
 from ..kernels.model import Model
 from . import placing
+from .calibrate.routing import dealings
 from .calibrate.situation import Situation
 from .envelope import Envelope
 from .errors import UsageError
-from .placing import HOW, MOST_CHIPS, How, Parallel, deals, fewest, is_alone, splits
+from .placing import HOW, MOST_CHIPS, How, Parallel, fewest, is_alone, splits
 
 
 @dataclass(frozen=True)
@@ -151,9 +152,12 @@ def _forced(alone: Situation, activations_gb: float, devices: int, parallel: Par
     model = alone.model
     ways: list[How] = [way for way in _ways(alone, parallel) if _can(alone, devices, way)]
     if not ways:
-        heads, layers = f"divide the {model.heads} heads", f"be at most the {model.layers} layers"
-        experts = f"divide the {model.mixture.experts if model.mixture else 0} experts"
-        what = {"tp": heads, "ep": experts, "pp": layers}.get(parallel, layers)
+        what = f"be at most the {model.layers} layers"
+        if parallel == "tp":
+            what = f"divide the {model.heads} heads"
+        elif parallel == "ep" and model.mixture is not None:
+            even = ", ".join(map(str, dealings(model.mixture)))
+            what = f"be one of {even}, which deal evenly the {model.mixture.experts} experts"
         raise UsageError(f"devices must {what} of {model.name}; got {devices}")
     for way in ways:
         if found := _resident(alone, activations_gb, devices, way, capacity_gb):
@@ -201,8 +205,10 @@ def _most(alone: Situation, way: How) -> int:
 
 def _can(alone: Situation, chips: int, way: How) -> bool:
     """Whether whole heads, whole experts, or whole layers, can go to so many chips."""
-    if way in ("tensor parallel", "expert parallel"):
-        return (splits if way == "tensor parallel" else deals)(alone.model, chips)
+    if way == "tensor parallel":
+        return splits(alone.model, chips)
+    if way == "expert parallel":
+        return alone.model.mixture is not None and chips in dealings(alone.model.mixture)
     return chips <= _most(alone, way)
 
 

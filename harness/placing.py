@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..kernels.model import Model
+from .calibrate.routing import dealings
 from .calibrate.runs import Runs
 from .envelope import Envelope
 
@@ -100,11 +101,6 @@ def splits(model: Model, chips: int) -> bool:
     return model.heads % chips == 0 and (model.kv_heads % chips == 0 or chips % model.kv_heads == 0)
 
 
-def deals(model: Model, chips: int) -> bool:
-    """Whether equally many whole experts can go to so many chips."""
-    return model.mixture is not None and model.mixture.experts % chips == 0
-
-
 def _split(alone: Runs, activations_gb: Float[np.ndarray, "runs"]) -> Int[np.ndarray, "runs"]:
     """Fewest chips for tensor parallelism; 0 for none."""
     counts = [[n for n in range(1, model.heads + 1) if splits(model, n)] for model in alone.models]
@@ -113,8 +109,7 @@ def _split(alone: Runs, activations_gb: Float[np.ndarray, "runs"]) -> Int[np.nda
 
 def _deal(alone: Runs, activations_gb: Float[np.ndarray, "runs"]) -> Int[np.ndarray, "runs"]:
     """Fewest chips for expert parallelism; 0 for none."""
-    experts = [model.mixture.experts if model.mixture else 0 for model in alone.models]
-    counts = [[n for n in range(1, most + 1) if most % n == 0] for most in experts]
+    counts = [dealings(model.mixture) if model.mixture else () for model in alone.models]
     return _first(alone, activations_gb, counts, "expert parallel")
 
 

@@ -13,6 +13,13 @@ Counts = Counter[tuple[int, int]]
 
 
 @cache
+def dealings(mixture: Mixture) -> tuple[int, ...]:
+    """Numbers of chips that can hold equally many whole experts: whole groups on each, or each group on equally many."""
+    experts, groups = mixture.experts, mixture.groups
+    return tuple(n for n in range(1, experts + 1) if experts % n == 0 and (n % groups == 0 or groups % n == 0))
+
+
+@cache
 def busiest(mixture: Mixture, chips: int) -> float:
     """Expected number of a token's experts on the chip that has most of them; at least `top_k / chips`.
 
@@ -20,21 +27,18 @@ def busiest(mixture: Mixture, chips: int) -> float:
     are multivariate hypergeometric (Johnson, Kotz and Balakrishnan, Discrete Multivariate Distributions, chapter 39). With
     c experts on each of n chips, the choices of k in which no chip has more than m are the coefficient of x^k in
     (sum_{j <= m} C(c, j) x^j)^n, and E[max] = sum_{m < k} P(max > m). Where a router first chooses groups (DeepSeek-V3,
-    arXiv:2412.19437, section 2.1.2), groups lie on chips in order: whole ones on a chip, or each on several. Where neither
-    number divides the other, groups are left aside.
+    arXiv:2412.19437, section 2.1.2), groups lie on chips in order: whole ones on a chip, or each on several.
 
     Args:
-        mixture: with `experts` a multiple of `chips`.
-        chips: that hold equally many.
+        mixture: its experts and how they are chosen.
+        chips: one of `dealings`.
     """
     groups, top = mixture.groups, mixture.top_groups
     if chips % groups == 0:
         # Only the chips of the chosen groups count, and among them every choice is as likely.
         reached = chips * top // groups
         return _expected(mixture.top_k, reached, reached, 1, mixture.experts // chips)
-    if groups % chips == 0:
-        return _expected(mixture.top_k, chips, top, groups // chips, mixture.experts // groups)
-    return _expected(mixture.top_k, chips, chips, 1, mixture.experts // chips)
+    return _expected(mixture.top_k, chips, top, groups // chips, mixture.experts // groups)
 
 
 def _expected(k: int, chips: int, top: int, groups: int, size: int) -> float:

@@ -99,6 +99,7 @@ def test_a_cell_is_what_predict_answers_to_the_last_digit(whole, data):
         ({"engine": "vllm"}, "engine must be one that runs on Groq_LPU_v1"),
         ({"parallel": "tp"}, "parallel must be pp or auto on WSE-3_CS-3"),
         ({"parallel": "pp"}, "parallel must be auto on Groq_LPU_v1"),
+        ({"parallel": "ep"}, "parallel must be auto, tp or pp for llama-3.1-70b, which is no mixture of experts; got 'ep'"),
         ({}, "GB and cannot be split so finely that it fits 24 GB each of RTX_4090"),
     ],
 )
@@ -187,7 +188,7 @@ def test_a_grid_is_printed_in_the_form_that_is_asked_for(capsys, form, sign):
         (["grid=true", "engine=good"], "engine must be one that has been fitted, or null, in a grid; got 'good'"),
         (["grid=true", "engine=vlm"], "got 'vlm'; did you mean vllm"),
         (["grid=true", "price=0"], "price must be a number above 0"),
-        (["grid=true", "parallel=ep"], "parallel must be one of auto, tp, pp; got 'ep'"),
+        (["grid=true", "parallel=eq"], "parallel must be one of auto, tp, ep, pp; got 'eq'"),
         (["grid=true", "print=pdf"], "print must be one of table, md, csv, json, tex; got 'pdf'"),
         (["grid=true", "output=a.pdf"], "output must be a file ending in .md, .csv, .json or .tex; got 'a.pdf'"),
         (["grid=true", "devices=8"], "devices is not a key of a grid, which takes grid, model, device"),
