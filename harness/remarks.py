@@ -69,10 +69,10 @@ def remarks(ask: Ask, alone: Situation, placement: Placement, lack_gb: float, kn
 
 def _expert_parallel(run: Situation) -> Iterator[str]:
     if run.expert_parallel and (mixture := run.model.mixture):
-        experts = float(run.columns.expert_share[0]) * mixture.top_k
+        each, most = mixture.experts // run.chips, float(run.columns.expert_share[0]) * mixture.top_k
         yield (
-            f"expert parallel: attention and all that is no routed expert on every device, {mixture.experts // run.chips} whole "
-            f"experts a layer on each; of a token's {mixture.top_k} the busiest device reads {experts:.3g}, if all are as likely"
+            f"expert parallel: attention and all that is no routed expert on every device, {each} whole experts a layer on "
+            f"each; of a token's {mixture.top_k} the busiest device reads {most:.3g}, if all are as likely"
         )
         yield "no published speed is of such a placement: all-to-alls are taken to last as long as all-reduces, unfitted"
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def test_more_chips_are_no_busier_and_never_less_than_evenly_so(model):
     found = [busiest(mixture, chips) for chips in numbers]
     assert found[0] == mixture.top_k
     assert found[-1] == pytest.approx(1)
-    assert all(fewer >= more - 1e-12 for fewer, more in zip(found, found[1:], strict=False))
+    assert all(fewer >= more - 1e-12 for fewer, more in pairwise(found))
     assert all(mixture.top_k / n - 1e-12 <= one <= mixture.experts / n + 1e-12 for n, one in zip(numbers, found, strict=True))
 
 

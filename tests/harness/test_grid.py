@@ -180,6 +180,7 @@ def test_a_grid_is_printed_in_the_form_that_is_asked_for(capsys, form, sign):
         (["grid=true", "model=gpt-33"], "got 'gpt-33'; did you mean"),
         (["grid=true", "model=bert-base"], "an encoder, which has no decode step"),
         (["grid=true", "device=h1000"], "got 'h1000'; did you mean"),
+        (["grid=true", "device=h100,here"], "got 'here', for which roofcast predict device=here model=NAME answers"),
         (["grid=true", "format=int3"], "format must be one of "),
         (["grid=true", "format.kv=int3"], "format.kv must be one of "),
         (["grid=true", "context=0"], "context must be whole numbers from 1 to 1000000000; got '0'"),
