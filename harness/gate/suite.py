@@ -26,6 +26,9 @@ _OFF = {"benchmark_skip": False, "benchmark_only": False, "benchmark_disable": T
 _OFF |= dict.fromkeys(("benchmark_json", "benchmark_save", "benchmark_autosave", "benchmark_compare", "benchmark_compare_fail"))
 """What a project may have among its default options, and what would time, write or compare beside the gate."""
 
+_OURS = "ignore:Module already imported so cannot be rewritten; roofcast:pytest.PytestAssertRewriteWarning"
+"""What pytest says of the plug-in that roofcast is too, since this module of it is running already."""
+
 
 class Suite:
     """A plug-in of pytest that runs tests when it is asked to."""
@@ -176,7 +179,7 @@ def main() -> None:
     end_with_parent()
     # Whose working tree it is would find folders in it that it has not made.
     sys.dont_write_bytecode = True
-    arguments = [*sys.argv[1:], "-p", "no:cacheprovider"]
+    arguments = [*sys.argv[1:], "-p", "no:cacheprovider", "-W", _OURS]
     if version_of("pytest-xdist"):
         arguments += ["-n", "0"]
     sys.exit(pytest.main(arguments, plugins=[Suite(requests, answers)]))
