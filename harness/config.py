@@ -192,6 +192,8 @@ class Gate:
     kernel: KernelChoice = field(default_factory=KernelChoice)
     base: str | None = None
     head: str | None = None
+    suite: str | None = None
+    save: str | None = None
     context: int = MISSING
     fused: bool = False
     sampling: str = "greedy"

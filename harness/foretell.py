@@ -29,6 +29,7 @@ _INPUTS: Mapping[str, str] = {
     "engine format": "the engine's kernels for the format",
     "chips": "how all-reduces grow with chips",
     "nodes": "links between nodes",
+    "exchange": "how all-to-alls compare with all-reduces",
     "mixture": "how mixtures stream",
     "early": "how early the software is",
 }

@@ -19,7 +19,7 @@ from .calibrate.runs import Runs
 from .envelope import Envelope
 from .errors import UsageError
 from .outcome import Outcome, outcome, watts
-from .placement import check_machine, too_large
+from .placement import check_machine, check_model, too_large
 from .placing import HOW, Fewest, Parallel, fewest, memory_gb
 from .power import rate
 from .ranges import Range
@@ -87,7 +87,11 @@ class Grid:
         found = np.array(self._refusals, dtype=object)[self.device]
         for cell in np.flatnonzero(~self.placed.fits & (found == "")):
             model, device = self.axes.models[self.model[cell]], self.axes.devices[self.device[cell]]
-            found[cell] = too_large(model, device, float(self.placed.needed_gb[cell]))
+            try:
+                check_model(model, self.axes.parallel)
+                found[cell] = too_large(model, device, float(self.placed.needed_gb[cell]))
+            except UsageError as error:
+                found[cell] = str(error)
         return found
 
     def columns(self) -> Mapping[str, np.ndarray]:
@@ -207,6 +211,7 @@ def _alone(axes: Axes, model: np.ndarray, device: np.ndarray, format: np.ndarray
         counts_prefill=no,
         size=zeros + 1,
         pipeline=no,
+        expert_parallel=no,
         is_guessed=no,
         experts_only=no,
     )

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from ..kernels.formats import format_names
 from . import catalogue
 from .ask import check_price
-from .devices import device_named
+from .devices import HERE, device_named
 from .errors import UsageError, chosen
 from .good_engine import GOOD
 from .grid import Axes, grid
@@ -83,6 +83,11 @@ def _selected(group: str, wanted: Sequence[str], known: Sequence[str]) -> list[s
             if not matching:
                 raise UsageError(f"{group} must match some of {', '.join(known)}; got {one!r}")
             found |= dict.fromkeys(matching)
+        elif (group, one.lower()) == ("device", HERE):
+            raise UsageError(
+                f"device must be machines of conf/device in a grid; got {one!r}, for which roofcast predict device={HERE} "
+                "model=NAME answers, one model at a time"
+            )
         else:
             found[catalogue.resolve(group, one)] = None
     return list(found)

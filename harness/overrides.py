@@ -29,6 +29,8 @@ _TEXT = re.compile(
     r"^(?P<key>base|head|output|rows|published|kernels|weights|results|xla_flags)=(?P<text>[^'\",]*[~^@{}=][^'\",]*)$"
 )
 """A commit in one of git's spellings, flags, or a path from the home folder: Hydra's grammar has no place for them."""
+_SUITE = re.compile(r"^suite=(?P<options>(?!null$)[^'\"].*)$")
+"""What pytest is given, in which quotes and brackets are pytest's."""
 _SWEEPS = {"-m", "--multirun"}
 _WRITES = re.compile(r"^(?P<key>output|rows)=(?P<path>[^$,]+)$")
 """A file to write, its name the same in all jobs of a sweep."""
@@ -68,6 +70,9 @@ def with_files(words: Sequence[str]) -> list[str]:
 
 
 def _prepared(override: str) -> str:
+    if suite := _SUITE.match(override):
+        text = suite["options"].replace("'", "\\'")
+        return f"suite='{text}'"
     if text := _TEXT.match(override):
         quoted = f"{text['key']}='{text['text']}'"
         _TYPED[quoted] = override
@@ -138,7 +143,9 @@ def check(config: DictConfig, verb: str) -> None:
     except OmegaConfBaseException as error:
         raise UsageError(explain(error, verb)) from None
     given = dict(_leaves("", OmegaConf.to_container(config)))
-    for name in (*_keys(verb), *(f"{part}.{one}" for part in _PARTS if part in _keys(verb) for one in _fields(_PARTS[part]))):
+    # A key of the same name that is one value, as a verb may have, has no parts.
+    parts = [part for part in _PARTS if part in _keys(verb) and given.get(part, {}) == {}]
+    for name in (*_keys(verb), *(f"{part}.{one}" for part in parts for one in _fields(_PARTS[part]))):
         if not any(key == name or key.startswith(f"{name}.") for key in given):
             raise UsageError(f"{name} must have a value; ~{name} took it away")
     for name, value in given.items():

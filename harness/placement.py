@@ -9,6 +9,7 @@ import numpy as np
 
 from ..kernels.model import Model
 from . import placing
+from .calibrate.routing import dealings
 from .calibrate.situation import Situation
 from .envelope import Envelope
 from .errors import UsageError
@@ -51,7 +52,8 @@ def place(alone: Situation, activations_gb: float, devices: int | None = None, p
 
     On a forced number of chips that does not hold it, weights are streamed where the machine has an external link.
     By default a wafer's further wafers and an LPU's further chips are a pipeline, since no other use of them is published;
-    everything else is tensor parallel, for that is faster at batch 1, and a pipeline where no such split exists.
+    everything else is tensor parallel, for that is faster at batch 1; expert parallel where that needs fewer chips or heads
+    cannot be split so, and a pipeline where neither split exists.
 
     Args:
         alone: the run on one chip.
@@ -63,6 +65,7 @@ def place(alone: Situation, activations_gb: float, devices: int | None = None, p
         UsageError: if it fits nowhere, the number cannot be split that way, or the size of the memory is not known.
     """
     capacity_gb = check_machine(alone.device, devices, parallel)
+    check_model(alone.model, parallel)
     if devices is not None:
         return _forced(alone, activations_gb, devices, parallel, capacity_gb)
     if found := _fewest(alone, activations_gb, parallel, capacity_gb):
@@ -85,9 +88,17 @@ def check_machine(device: Envelope, devices: int | None, parallel: Parallel) -> 
         )
     if parallel == "tp" and device.kind == "wafer" and devices != 1:
         raise UsageError(f"parallel must be pp or auto on {name}, for no tensor parallelism over wafers is published; got 'tp'")
+    if parallel == "ep" and (device.kind == "wafer" or is_alone(device)) and devices != 1:
+        raise UsageError(f"parallel must be pp or auto on {name}, for no all-to-all between several of it is known; got 'ep'")
     if devices is not None and devices > 1 and is_alone(device):
         raise UsageError(f"devices must be 1 on {name}, for no link between several of it is known; got {devices}")
     return capacity_gb
+
+
+def check_model(model: Model, parallel: Parallel) -> None:
+    """Raises UsageError unless a model can be split in a way that is forced."""
+    if parallel == "ep" and model.mixture is None:
+        raise UsageError(f"parallel must be auto, tp or pp for {model.name}, which is no mixture of experts; got 'ep'")
 
 
 def too_large(model: Model, device: Envelope, needed_gb: float) -> str:
@@ -102,12 +113,15 @@ def streamed(alone: Situation, activations_gb: float, chips: int = 1, parallel: 
     """The run with weights streamed in over the external link, None where there is no link or the cache does not fit either.
 
     A wafer streams every weight and keeps none, only cache and activations (weight streaming as the vendor describes it);
-    other machines keep what fits beside those and stream the rest.
+    other machines keep what fits beside those and stream the rest. What is replicated is never streamed, so nothing is where
+    whole experts lie on several chips.
     """
+    if parallel == "ep" and chips > 1:
+        return None
     # The format that is asked for holds all that streams, whatever an engine does with an LM head that stays.
     alone = replace(alone, engine=replace(alone.engine, narrow_head=True))
     link, capacity_gb = alone.device.external_link_gbs, alone.device.capacity_gb
-    usual: list[How] = [way for way in _ways(alone, parallel) if _can(alone, chips, way)]
+    usual: list[How] = [way for way in _ways(alone, parallel) if way != "expert parallel" and _can(alone, chips, way)]
     run = _on(alone, chips, usual[0] if usual else "pipeline")
     cached_gb = cache_gb(run, activations_gb)
     if link is None or capacity_gb is None or cached_gb > capacity_gb:
@@ -138,8 +152,12 @@ def _forced(alone: Situation, activations_gb: float, devices: int, parallel: Par
     model = alone.model
     ways: list[How] = [way for way in _ways(alone, parallel) if _can(alone, devices, way)]
     if not ways:
-        heads, layers = f"divide the {model.heads} heads", f"be at most the {model.layers} layers"
-        what = {"tp": heads, "pp": layers}.get(parallel, layers)
+        what = f"be at most the {model.layers} layers"
+        if parallel == "tp":
+            what = f"divide the {model.heads} heads"
+        elif parallel == "ep" and model.mixture is not None:
+            even = ", ".join(map(str, dealings(model.mixture)))
+            what = f"be one of {even}, which deal evenly the {model.mixture.experts} experts"
         raise UsageError(f"devices must {what} of {model.name}; got {devices}")
     for way in ways:
         if found := _resident(alone, activations_gb, devices, way, capacity_gb):
@@ -173,9 +191,10 @@ def _ways(alone: Situation, parallel: Parallel) -> tuple[How, ...]:
     """Ways to use several chips, the usual one first."""
     if alone.device.kind == "lpu":
         return ("static pipeline",)
-    if alone.device.kind == "wafer" or parallel == "pp":
+    if alone.device.kind == "wafer":
         return ("pipeline",)
-    return ("tensor parallel",) if parallel == "tp" else ("tensor parallel", "pipeline")
+    forced: dict[Parallel, tuple[How, ...]] = {"tp": ("tensor parallel",), "ep": ("expert parallel",), "pp": ("pipeline",)}
+    return forced.get(parallel, ("tensor parallel", "expert parallel", "pipeline"))
 
 
 def _most(alone: Situation, way: How) -> int:
@@ -185,11 +204,16 @@ def _most(alone: Situation, way: How) -> int:
 
 
 def _can(alone: Situation, chips: int, way: How) -> bool:
-    """Whether whole heads, or whole layers, can go to so many chips."""
+    """Whether whole heads, whole experts, or whole layers, can go to so many chips."""
     if way == "tensor parallel":
         return splits(alone.model, chips)
+    if way == "expert parallel":
+        return alone.model.mixture is not None and chips in dealings(alone.model.mixture)
     return chips <= _most(alone, way)
 
 
 def _on(alone: Situation, chips: int, way: How) -> Situation:
-    return replace(alone, chips=chips, pipeline=way == "pipeline" and chips > 1)
+    several = chips > 1
+    return replace(
+        alone, chips=chips, pipeline=way == "pipeline" and several, expert_parallel=way == "expert parallel" and several
+    )

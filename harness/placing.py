@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -10,13 +11,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..kernels.model import Model
+from .calibrate.routing import dealings
 from .calibrate.runs import Runs
 from .envelope import Envelope
 
-Parallel = Literal["auto", "tp", "pp"]
+Parallel = Literal["auto", "tp", "ep", "pp"]
 PARALLEL: tuple[Parallel, ...] = get_args(Parallel)
 
-How = Literal["one chip", "tensor parallel", "pipeline", "static pipeline", "streamed weights"]
+How = Literal["one chip", "tensor parallel", "expert parallel", "pipeline", "static pipeline", "streamed weights"]
 HOW: tuple[How, ...] = get_args(How)
 
 MOST_CHIPS = 100_000
@@ -41,18 +43,28 @@ class Fewest:
 
 
 def memory_gb(runs: Runs, activations_gb: Float[np.ndarray, "runs"]) -> Float[np.ndarray, "runs"]:
-    """Memory of the fullest chip: its weights, whole layers of them in a pipeline, and what `cache_gb` gives."""
-    return runs.resident_gb * _layers_share(runs) + cache_gb(runs, activations_gb)
+    """Memory of the fullest chip: its weights, whole layers of them in a pipeline, and what `cache_gb` gives.
+
+    Expert parallel, each chip has its share of the routed experts and the whole of everything else.
+    """
+    replicated = np.where(runs.expert_parallel, runs.resident_gb - runs.resident_experts_gb, 0.0)
+    shared = runs.resident_gb - replicated
+    return replicated + shared * _layers_share(runs) + cache_gb(runs, activations_gb)
 
 
 def cache_gb(runs: Runs, activations_gb: Float[np.ndarray, "runs"]) -> Float[np.ndarray, "runs"]:
-    """KV cache and activations of the fullest chip: whole heads where tensor parallel, whole layers in a pipeline."""
+    """KV cache and activations of the fullest chip: whole heads where tensor parallel, whole layers in a pipeline.
+
+    Expert parallel, one chip has the whole cache of a request, for attention is not split.
+    """
     share = np.where(runs.pipeline, _layers_share(runs), 1 / runs.kv_streams)
     return np.where(_is_lpu(runs), (runs.kv_gb + activations_gb) / runs.chips, runs.kv_gb * share + activations_gb)
 
 
 def fewest(alone: Runs, activations_gb: Float[np.ndarray, "runs"], parallel: Parallel) -> Fewest:
     """The fewest chips that hold each run; a way to split it that comes second is taken where the first has no number.
+
+    Expert parallelism, which comes after tensor parallelism, is also taken where it needs fewer chips than that.
 
     Args:
         alone: the runs on one chip each. Machines whose memory is of unknown size hold nothing.
@@ -64,16 +76,18 @@ def fewest(alone: Runs, activations_gb: Float[np.ndarray, "runs"], parallel: Par
     is_lpu, is_wafer = _is_lpu(alone), alone.by_device(lambda device: device.kind == "wafer")
     for way, may in (
         ("static pipeline", is_lpu),
-        ("tensor parallel", ~is_lpu & ~is_wafer & (parallel != "pp")),
-        ("pipeline", ~is_lpu & (is_wafer | (parallel != "tp"))),
+        ("tensor parallel", ~is_lpu & ~is_wafer & (parallel in ("auto", "tp"))),
+        ("expert parallel", ~is_lpu & ~is_wafer & (parallel in ("auto", "ep"))),
+        ("pipeline", ~is_lpu & (is_wafer | (parallel in ("auto", "pp")))),
     ):
-        rows = np.flatnonzero(may & ~fits)
+        rows = np.flatnonzero(may & (~fits | ((way == "expert parallel") & (chips > 1))))
         if len(rows):
             found = _SEARCHES[way](alone.rows(rows), activations_gb[rows])
-            held, rows = found[found > 0], rows[found > 0]
+            is_taken = (found > 0) & (~fits[rows] | (found < chips[rows]))
+            held, rows = found[is_taken], rows[is_taken]
             chips[rows], fits[rows] = held, True
             how[rows] = np.where(held > 1, HOW.index(way), HOW.index("one chip"))
-    runs = alone.on(chips, how == HOW.index("pipeline"))
+    runs = alone.on(chips, how == HOW.index("pipeline"), how == HOW.index("expert parallel"))
     return Fewest(runs, how, memory_gb(runs, activations_gb), fits)
 
 
@@ -90,13 +104,26 @@ def splits(model: Model, chips: int) -> bool:
 def _split(alone: Runs, activations_gb: Float[np.ndarray, "runs"]) -> Int[np.ndarray, "runs"]:
     """Fewest chips for tensor parallelism; 0 for none."""
     counts = [[n for n in range(1, model.heads + 1) if splits(model, n)] for model in alone.models]
+    return _first(alone, activations_gb, counts, "tensor parallel")
+
+
+def _deal(alone: Runs, activations_gb: Float[np.ndarray, "runs"]) -> Int[np.ndarray, "runs"]:
+    """Fewest chips for expert parallelism; 0 for none."""
+    counts = [dealings(model.mixture) if model.mixture else () for model in alone.models]
+    return _first(alone, activations_gb, counts, "expert parallel")
+
+
+def _first(
+    alone: Runs, activations_gb: Float[np.ndarray, "runs"], counts: Sequence[Sequence[int]], way: How
+) -> Int[np.ndarray, "runs"]:
+    """The first of a model's numbers of chips that holds it; 0 for none."""
     most = max(map(len, counts))
     table = np.array([[*few, *[0] * (most - len(few))] for few in counts])
     found = np.zeros(len(alone), dtype=np.int64)
     for step in range(most):
         tried = table[alone.model, step]
         rows = np.flatnonzero((found == 0) & (tried > 0) & ((tried == 1) | ~_is_alone(alone)))
-        found[rows] = np.where(_holds(alone.rows(rows), activations_gb[rows], tried[rows], False), tried[rows], 0)
+        found[rows] = np.where(_holds(alone.rows(rows), activations_gb[rows], tried[rows], way), tried[rows], 0)
     return found
 
 
@@ -109,7 +136,7 @@ def _lay(alone: Runs, activations_gb: Float[np.ndarray, "runs"]) -> Int[np.ndarr
         each = np.clip(np.nan_to_num(np.floor(room)) + layers, 0, alone.layers).astype(np.int64)
         tried = -(-alone.layers // np.maximum(each, 1))
         rows = np.flatnonzero((found == 0) & (each > 0) & ((tried == 1) | ~_is_alone(alone)))
-        found[rows] = np.where(_holds(alone.rows(rows), activations_gb[rows], tried[rows], True), tried[rows], 0)
+        found[rows] = np.where(_holds(alone.rows(rows), activations_gb[rows], tried[rows], "pipeline"), tried[rows], 0)
     return found
 
 
@@ -120,17 +147,18 @@ def _spread(alone: Runs, activations_gb: Float[np.ndarray, "runs"]) -> Int[np.nd
     for more in (-1, 0, 1):
         tried = np.clip(np.nan_to_num(least) + more, 1, MOST_CHIPS).astype(np.int64)
         rows = np.flatnonzero(found == 0)
-        found[rows] = np.where(_holds(alone.rows(rows), activations_gb[rows], tried[rows], False), tried[rows], 0)
+        found[rows] = np.where(_holds(alone.rows(rows), activations_gb[rows], tried[rows], "static pipeline"), tried[rows], 0)
     return found
 
 
-_SEARCHES = {"static pipeline": _spread, "tensor parallel": _split, "pipeline": _lay}
+_SEARCHES = {"static pipeline": _spread, "tensor parallel": _split, "expert parallel": _deal, "pipeline": _lay}
 
 
-def _holds(runs: Runs, activations_gb: Float[np.ndarray, "runs"], chips: np.ndarray, pipeline: bool) -> np.ndarray:
+def _holds(runs: Runs, activations_gb: Float[np.ndarray, "runs"], chips: np.ndarray, way: How) -> np.ndarray:
     if not len(runs):
         return np.zeros(0, dtype=bool)
-    return memory_gb(runs.on(chips, np.full(len(runs), pipeline)), activations_gb) <= _capacity_gb(runs)
+    is_pipeline, is_expert_parallel = (np.full(len(runs), way == one) for one in ("pipeline", "expert parallel"))
+    return memory_gb(runs.on(chips, is_pipeline, is_expert_parallel), activations_gb) <= _capacity_gb(runs)
 
 
 def _layers_share(runs: Runs) -> Float[np.ndarray, "runs"]:

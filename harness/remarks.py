@@ -39,6 +39,7 @@ def remarks(ask: Ask, alone: Situation, placement: Placement, lack_gb: float, kn
             f"on one, weights would stream in for every token over {other.link_gbs:g} GB/s: "
             f"{1e6 / other.link_floor_us:.3g} tok/s at most"
         )
+    notes.extend(_expert_parallel(run))
     most = max((one.chips for one in known.runs if one.device.kind == device.kind), default=0)
     if run.chips > max(most, 1):
         notes.append(f"{run.chips} devices are more than the {most} of any published run on a machine of this kind")
@@ -64,6 +65,16 @@ def remarks(ask: Ask, alone: Situation, placement: Placement, lack_gb: float, kn
         if name in wanted:
             notes.append(f"{name} {one.value:g}: {one.basis}, {one.source}" + (f"; {one.note}" if one.note else ""))
     return tuple(notes)
+
+
+def _expert_parallel(run: Situation) -> Iterator[str]:
+    if run.expert_parallel and (mixture := run.model.mixture):
+        each, most = mixture.experts // run.chips, float(run.columns.expert_share[0]) * mixture.top_k
+        yield (
+            f"expert parallel: attention and all that is no routed expert on every device, {each} whole experts a layer on "
+            f"each; of a token's {mixture.top_k} the busiest device reads {most:.3g}, if all are as likely"
+        )
+        yield "no published speed is of such a placement: all-to-alls are taken to last as long as all-reduces, unfitted"
 
 
 def _measured(run: Situation, known: Evidence) -> Iterator[str]:

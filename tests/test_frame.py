@@ -186,7 +186,7 @@ def may_use_jax(parts):
             *_,
         ):
             return True
-        case ("harness", "gate", "worker"):
+        case ("harness", "gate", "worker" | "yardstick"):
             return True
         case ("kernels", "step", "compose" | "checkpoint"):
             return False

@@ -67,6 +67,7 @@ _BASES: Mapping[tuple[str, str], Prior] = {
     ("reduce", "base"): Prior(2.3, 0.7, "10 us, small all-reduces over NVLink"),
     ("reduce", "chips"): Prior(0.2, 0.3, "per doubling of the chips"),
     ("reduce", "nodes"): Prior(1.0, 0.5, "over InfiniBand rather than NVLink"),
+    ("reduce", "exchange"): Prior(0.0, 0.7, "an all-to-all of one token takes about as long as an all-reduce of it"),
     ("group", "base"): Prior(5.5, 1.2, "0.25 ms, processes of a group that wait for one another"),
     ("hop", "base"): Prior(1.5, 0.7, "a few us, links between chips and reduction"),
     ("token", "base"): Prior(4.0, 1.0, "55 us: a token leaves the mesh, is sampled and comes back as an embedding"),

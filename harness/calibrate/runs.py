@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int
 from ...kernels.model import Model
 from ..envelope import Envelope
 from .engine import Engine
+from .routing import busiest
 from .traffic import Traffic, kv_elements, traffic
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Runs:
     counts_prefill: Bool[np.ndarray, "runs"]
     size: Float[np.ndarray, "runs"]
     pipeline: Bool[np.ndarray, "runs"]
+    expert_parallel: Bool[np.ndarray, "runs"]
     is_guessed: Bool[np.ndarray, "runs"]
     experts_only: Bool[np.ndarray, "runs"]
 
@@ -68,7 +70,7 @@ class Runs:
             return np.array([getattr(run, name) for run in runs], dtype=kind)
 
         floats = {name: column(name, float) for name in ("weight_bits", "kv_bits", "prompt", "generated", "size")}
-        flags = {name: column(name, bool) for name in ("counts_prefill", "pipeline", "is_guessed")}
+        flags = {name: column(name, bool) for name in ("counts_prefill", "pipeline", "expert_parallel", "is_guessed")}
         # Checkpoints in the 4-bit floating-point formats narrow a mixture's experts only (gpt-oss, DeepSeek-R1 in NVFP4).
         told = np.isin(floats["weight_bits"], (MXFP4_BITS, NVFP4_BITS))
         said = np.array([run.experts_only is True for run in runs], dtype=bool)
@@ -86,9 +88,12 @@ class Runs:
         columns = [one.name for one in fields(self) if one.name not in ("devices", "engines", "models")]
         return replace(self, **{name: getattr(self, name)[chosen] for name in columns})
 
-    def on(self, chips: Int[np.ndarray, "runs"], pipeline: Bool[np.ndarray, "runs"]) -> Runs:
-        """The same on so many chips."""
-        return replace(self, chips=chips, pipeline=pipeline & (chips > 1))
+    def on(
+        self, chips: Int[np.ndarray, "runs"], pipeline: Bool[np.ndarray, "runs"], expert_parallel: Bool[np.ndarray, "runs"]
+    ) -> Runs:
+        """The same on so many chips, of which one alone is neither a pipeline nor expert parallel."""
+        several = chips > 1
+        return replace(self, chips=chips, pipeline=pipeline & several, expert_parallel=expert_parallel & several)
 
     def opening(self, prompt: Float[np.ndarray, "runs"]) -> Runs:
         """The runs up to their first tokens, the prefill of the prompts included."""
@@ -140,6 +145,26 @@ class Runs:
         return self._read_bytes(self.head_bits)
 
     @cached_property
+    def chip_bytes(self) -> Float[np.ndarray, "runs"]:
+        """Weights that a token waits for on the busiest chip, all those of the token's own chip included.
+
+        Expert parallel, the rest lies whole on every chip, and the token's chip reads it alone.
+        """
+        return (self.weight_bytes - self.expert_bytes) / self.rest_streams + self.expert_bytes * self.expert_share
+
+    @cached_property
+    def expert_share(self) -> Float[np.ndarray, "runs"]:
+        """Of a token's experts, what the busiest chip reads, on average over tokens."""
+        share = 1 / self.streams
+        rows = np.flatnonzero(self.expert_parallel)
+        for model, chips in set(zip(self.model[rows].tolist(), self.chips[rows].tolist(), strict=True)):
+            mixture = self.models[model].mixture
+            if mixture is not None:
+                same = rows[(self.model[rows] == model) & (self.chips[rows] == chips)]
+                share[same] = busiest(mixture, chips) / mixture.top_k
+        return share
+
+    @cached_property
     def least_bytes(self) -> Float[np.ndarray, "runs"]:
         """Weights that a token reads where the LM head is as narrow as the rest, whatever the engine does with it."""
         return self._read_bytes(self.body_bits)
@@ -151,6 +176,11 @@ class Runs:
         body = self._read(lambda read: read.resident_body) * self.body_bits
         vocabulary = self._read(lambda read: read.resident_vocabulary) * self.head_bits
         return self.size * (experts + body + vocabulary) / 8e9
+
+    @cached_property
+    def resident_experts_gb(self) -> Float[np.ndarray, "runs"]:
+        """Of that, a mixture's routed experts."""
+        return self.size * self._read(lambda read: read.resident_experts) * self.weight_bits / 8e9
 
     @cached_property
     def kv_bytes(self) -> Float[np.ndarray, "runs"]:
@@ -171,12 +201,23 @@ class Runs:
     def kv_streams(self) -> Int[np.ndarray, "runs"]:
         """Chips that split the KV cache: heads are whole, and the latent cache of MLA has one."""
         heads = self.by_model(lambda model: 1 if model.latent is not None else model.kv_heads)
-        return np.minimum(self.streams, heads)
+        return np.minimum(self.rest_streams, heads)
+
+    @cached_property
+    def rest_streams(self) -> Int[np.ndarray, "runs"]:
+        """Chips that split what is no routed expert: where experts are whole, the rest is replicated."""
+        return np.where(self.expert_parallel, 1, self.streams)
 
     @cached_property
     def floor_us(self) -> Float[np.ndarray, "runs"]:
-        """Time per token that no engine beats: weights and KV cache over the peak bandwidth of all chips."""
-        return (self.least_bytes + self.kv_bytes) / (self.streams * self.bandwidth_gbs) / 1e3
+        """Time per token that no engine beats: weights and KV cache over the peak bandwidth of all chips that read them.
+
+        Expert parallel, of the token's own chip and, for the chosen experts, of no more chips than they are.
+        """
+        chosen = self.by_model(lambda model: model.mixture.top_k if model.mixture else 1)
+        readers = np.where(self.expert_parallel, np.minimum(self.streams, chosen), self.streams)
+        rest = self.least_bytes - self.expert_bytes + self.kv_bytes
+        return (rest / self.rest_streams + self.expert_bytes / readers) / self.bandwidth_gbs / 1e3
 
     @cached_property
     def prefill_floor_us(self) -> Float[np.ndarray, "runs"]:
@@ -184,10 +225,13 @@ class Runs:
 
         2 FLOPs per body weight and token, and 2 n^2 d per layer for causal attention (scores and values, half masked).
         """
-        weights = self.size * self._read(lambda read: read.body + read.experts)
+        experts = self.size * self._read(lambda read: read.experts)
+        body = self.size * self._read(lambda read: read.body)
         attention = self.prompt**2 * self.by_model(lambda model: model.d_model) * self.layers
-        flops = 2 * (weights * self.prompt + attention)
-        peak = self.chips * self.by_device(lambda device: device.peak_flops("f16"))
+        # The prompt of one request stays on its chip, but for the experts.
+        rest_chips = np.where(self.expert_parallel, 1, self.chips)
+        flops = 2 * ((body * self.prompt + attention) / rest_chips + experts * self.prompt / self.chips)
+        peak = self.by_device(lambda device: device.peak_flops("f16"))
         # Of a single step no token is generated beside it: what is not counted is not divided either.
         return np.where(self.counts_prefill, flops / peak * 1e6 / np.where(self.counts_prefill, self.generated, 1.0), 0.0)
 

@@ -27,6 +27,7 @@ class Situation:
         counts_prefill: the speed is generated tokens over the whole time, prefill included.
         size: weights relative to the model's, where it stands in for one whose shape is not known.
         pipeline: chips hold whole layers and work one after the other, not together.
+        expert_parallel: chips hold whole experts, and each all that is no routed expert.
         is_guessed: bits or chips are not published and were inferred.
         experts_only: whether only a mixture's experts are narrow; None where the bits alone must tell, as in published rows.
     """
@@ -42,6 +43,7 @@ class Situation:
     counts_prefill: bool = False
     size: float = 1.0
     pipeline: bool = False
+    expert_parallel: bool = False
     is_guessed: bool = False
     experts_only: bool | None = None
 

@@ -6,8 +6,9 @@ import fcntl
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,7 @@ from pathlib import Path
 from ..errors import UsageError
 
 ROOMS = ("kernels", "harness", "conf")
-LOCK = Path("requirements") / "run.txt"
-"""What a revision's environment is made from."""
+"""Where the kernels and what they are asked for stand in a checkout of roofcast."""
 _PREFIX = "roofcast-gate-"
 _ALIVE = ".alive"
 _TIMEOUT_S = 120
@@ -29,22 +29,20 @@ class Revision:
     Attributes:
         name: as people know it: what was asked for, and the commit it means.
         commit: full hash of the commit, of a working tree the one it is based on.
-        folder: with `kernels/`, `harness/` and `conf/`.
+        folder: with `kernels/`, `harness/` and `conf/`; for a suite, with any project.
+        python: interpreter that runs it.
     """
 
     name: str
     commit: str
     folder: Path
-
-    @property
-    def lock(self) -> str:
-        """Content of the revision's lock of dependencies; "" where it has none."""
-        path = self.folder / LOCK
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
+    python: str = sys.executable
 
 
 @contextmanager
-def side_by_side(base: str | None, head: str | None, start: Path) -> Iterator[tuple[Revision, Revision, Path]]:
+def side_by_side(
+    base: str | None, head: str | None, start: Path, *, any_project: bool = False
+) -> Iterator[tuple[Revision, Revision, Path]]:
     """Base and head, and a folder for whatever else the run needs; all of it is removed on leaving.
 
     What a killed run left is removed on entering: a run holds a lock on its folder, which the system lets go of with it.
@@ -53,11 +51,12 @@ def side_by_side(base: str | None, head: str | None, start: Path) -> Iterator[tu
         base: a commit in any of git's spellings; where head and the main branch parted if None.
         head: likewise; the working tree, as it is, if None.
         start: a folder in the checkout.
+        any_project: the checkout need not be roofcast's.
 
     Raises:
         UsageError: outside a checkout, or for a commit that is not there.
     """
-    top = _top(start)
+    top = top_of(start, any_project=any_project)
     sweep(top)
     head_commit = _commit(top, "head", head or "HEAD")
     base_commit = _commit(top, "base", base) if base is not None else _parting(top, head_commit)
@@ -67,12 +66,21 @@ def side_by_side(base: str | None, head: str | None, start: Path) -> Iterator[tu
         trees.append(top if head is None else stack.enter_context(_worktree(top, head_commit, folder / "head")))
         names = (
             _name(base or "merge-base", base_commit),
-            _name(head, head_commit) if head else _working_tree(top, head_commit),
+            _name(head, head_commit) if head else _working_tree(top, head_commit, () if any_project else ROOMS),
         )
         one, other = (
             Revision(name, commit, tree) for name, commit, tree in zip(names, (base_commit, head_commit), trees, strict=True)
         )
         yield one, other, folder
+
+
+def overlooked(head: str | None, start: Path, *, any_project: bool = False) -> str:
+    """A sentence for whoever names a commit while there are changes in the working tree; empty where nothing is overlooked."""
+    top = top_of(start, any_project=any_project)
+    rooms = () if any_project else ROOMS
+    if head is None or not _git(top, "status", "--porcelain", "--untracked-files=no", "--", *rooms).stdout.strip():
+        return ""
+    return f"head={head} is measured as it was committed: the working tree's changes are not part of it"
 
 
 def sweep(top: Path) -> None:
@@ -84,8 +92,9 @@ def sweep(top: Path) -> None:
     dead = {root for root in roots if _is_dead(root)}
     for path in ours:
         if path.parent in dead:
-            # Not `prune`, which would also forget somebody's worktree on a disk that is not there today.
-            _git(top, "worktree", "remove", "--force", str(path))
+            # Not `prune`, which would also forget somebody's worktree on a disk that is not there today. Forced twice: git
+            # locks a worktree while it makes it, and a git that was killed then never unlocks it.
+            _git(top, "worktree", "remove", "--force", "--force", str(path))
     for root in dead:
         shutil.rmtree(root, ignore_errors=True)
 
@@ -125,19 +134,30 @@ def _worktree(top: Path, commit: str, folder: Path) -> Iterator[Path]:
         _git(top, "worktree", "remove", "--force", str(folder))
 
 
-def _top(start: Path) -> Path:
+def top_of(start: Path, *, any_project: bool = False) -> Path:
+    """The top folder of the checkout that a folder lies in.
+
+    Raises:
+        UsageError: if it lies in none, or in one that is not roofcast's though it must be.
+    """
     done = _git(start, "rev-parse", "--show-toplevel")
     top = Path(done.stdout.strip())
-    if done.returncode or not (top / "kernels" / "op.py").is_file():
+    if done.returncode and any_project:
+        raise UsageError(f"gate must be run inside a git checkout; got {str(start)!r}")
+    if done.returncode or not (any_project or (top / "kernels" / "op.py").is_file()):
         raise UsageError(f"gate must be run inside a git checkout of roofcast; got {str(start)!r}")
     return top
 
 
+def commit_named(top: Path, ref: str) -> str:
+    """The full hash of a commit in any of git's spellings; empty where there is none."""
+    return _git(top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}").stdout.strip()
+
+
 def _commit(top: Path, field: str, ref: str) -> str:
-    done = _git(top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
-    if done.returncode:
+    if not (found := commit_named(top, ref)):
         raise UsageError(f"{field} must be a commit, branch or tag that is here; got {ref!r}{_shallow(top)}")
-    return done.stdout.strip()
+    return found
 
 
 def _parting(top: Path, head: str) -> str:
@@ -153,8 +173,8 @@ def _shallow(top: Path) -> str:
     return "; this clone is shallow: fetch more of it (git fetch --unshallow, or fetch-depth: 0 in the workflow)" * is_shallow
 
 
-def _working_tree(top: Path, commit: str) -> str:
-    changed = bool(_git(top, "status", "--porcelain", "--", *ROOMS).stdout.strip())
+def _working_tree(top: Path, commit: str, rooms: Sequence[str]) -> str:
+    changed = bool(_git(top, "status", "--porcelain", "--", *rooms).stdout.strip())
     return f"working tree on {commit[:9]}" + (", with changes that are not committed" if changed else "")
 
 

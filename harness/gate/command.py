@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,44 +18,40 @@ import psutil
 from omegaconf import DictConfig, OmegaConf
 
 from ..errors import UsageError, chosen
+from ..host import fingerprint
 from ..linux import memory_available
 from ..plan import plan
 from ..report import gate as report
 from ..report.output import checked
 from ..report.progress import Progress
 from ..report.table import show
-from .checkout import LOCK, Revision, side_by_side
-from .judge import compare
+from .baseline import Baseline, Capture, Shelf, Terms, check_name, terms
+from .checkout import Revision, commit_named, overlooked, side_by_side, top_of
+from .environment import LOCKS, SUITE_LOCKS, environments
+from .judge import Comparison, compare
 from .pair import Side
-from .trial import Bench, Effort, NotComparableError
-from .verdict import NOT_COMPARABLE, Policy
+from .process import Process
+from .recalled import DisagreeError, Recalled, agreeing, beside_ceilings
+from .runs import are_runs, compare_runs
+from .trial import Bench, Effort, NotComparableError, Trial, is_sound
+from .verdict import INCONCLUSIVE, NOT_COMPARABLE, NOTHING_SLOWER, Policy
 
 
 def run(config: DictConfig) -> int:
     """Compares and shows. Returns 0, 1, 2 or 3 as `verdict` defines them."""
-    question = question_of(config)
-    policy, effort = policy_of(config), effort_of(config)
     output = checked(config.output, report.SUFFIXES)
-    with (
-        side_by_side(config.base, config.head, Path.cwd()) as (base, head, folder),
-        Progress() as progress,
-    ):
-        revisions: Mapping[Side, Revision] = {"base": base, "head": head}
-        try:
-            _check_environments(revisions)
-            bench = Bench(
-                revisions,
-                folder,
-                question,
-                policy,
-                effort,
-                np.random.default_rng(config.seed),
-                lambda what: progress(what, 0.0),
-            )
-            found = compare(bench, config.budget_s)
-        except NotComparableError as error:
-            print(f"roofcast: not comparable: {error}", file=sys.stderr)
-            return NOT_COMPARABLE
+    try:
+        if config.save is not None:
+            return _saved(config)
+        if are_runs(config.base) or are_runs(config.head):
+            found = compare_runs(config.base, config.head, policy_of(config))
+        elif _is_baseline(config):
+            found = _recalled(config)
+        else:
+            found = _measured(config)
+    except NotComparableError as error:
+        print(f"roofcast: not comparable: {error}", file=sys.stderr)
+        return NOT_COMPARABLE
     code = found.exit_code(inconclusive_fails=config.inconclusive_fails)
     for table in report.tables(found):
         show(table)
@@ -63,12 +64,88 @@ def run(config: DictConfig) -> int:
     return code
 
 
-def _check_environments(revisions: Mapping[Side, Revision]) -> None:
-    if revisions["base"].lock != revisions["head"].lock:
-        raise NotComparableError(
-            f"{LOCK} differs between {revisions['base'].name} and {revisions['head'].name}, and each would need an "
-            "environment of its own"
-        )
+def _measured(config: DictConfig) -> Comparison:
+    """Two revisions, measured here and now."""
+    suite = shlex.split(config.suite or "")
+    question = _suite_question(config) if suite else question_of(config)
+    policy, effort = policy_of(config), effort_of(config)
+    if note := overlooked(config.head, Path.cwd(), any_project=bool(suite)):
+        print(f"roofcast: {note}", file=sys.stderr)
+    with (
+        side_by_side(config.base, config.head, Path.cwd(), any_project=bool(suite)) as (base, head, folder),
+        Progress() as shown,
+    ):
+
+        def progress(what: str) -> None:
+            shown(what, 0.0)
+
+        revisions: Mapping[Side, Revision] = {"base": base, "head": head}
+        with environments(revisions, SUITE_LOCKS if suite else LOCKS, progress) as runnable:
+            rng = np.random.default_rng(config.seed)
+            start = functools.partial(Process, suite=suite)
+            return compare(Bench(runnable, folder, question, policy, effort, rng, progress, start), config.budget_s)
+
+
+def _saved(config: DictConfig) -> int:
+    """Captures the head and keeps it as a baseline."""
+    check_name(config.save)
+    if commit_named(top_of(Path.cwd()), config.save):
+        raise UsageError(f"save must be a name that no commit, branch or tag has; got {config.save!r}")
+    if config.suite or config.base or config.output:
+        raise UsageError("save must be given without base, suite and output: a baseline is a file of one revision's kernels")
+    with _beside_ceilings(config, "the machine's ceilings") as (bench, now):
+        try:
+            first, second = agreeing(bench, config.budget_s)
+        except DisagreeError as error:
+            print(f"roofcast: nothing was saved: {error}", file=sys.stderr)
+            return INCONCLUSIVE
+    baseline = Baseline(
+        bench.revisions["head"].name,
+        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        now,
+        second.hosts["head"],
+        {name: answers["head"] for name, answers in second.prepared.items() if "head" in answers},
+        (_capture(first), _capture(second)),
+    )
+    path = _shelf(config).put(config.save, baseline)
+    print(f"{path}: {len(baseline.captures[1])} kernels of {baseline.revision}, in two captures that agree")
+    return NOTHING_SLOWER
+
+
+def _capture(trial: Trial) -> Capture:
+    return {name: quads for (name, _), quads in trial.quads.items() if quads and is_sound(trial.prepared[name])}
+
+
+def _recalled(config: DictConfig) -> Comparison:
+    """A head, measured here and now, against a baseline."""
+    with _beside_ceilings(config, f"baseline {config.base}") as (bench, now):
+        baseline = _shelf(config).get(config.base, now)
+        name = f"baseline {config.base} ({baseline.revision}, {baseline.saved})"
+        return replace(compare(Recalled(**vars(bench), baseline=baseline), config.budget_s), base=name)
+
+
+@contextmanager
+def _beside_ceilings(config: DictConfig, name: str) -> Iterator[tuple[Bench, Terms]]:
+    """The head beside the machine's ceilings, and the terms of what is measured of it."""
+    question, effort = question_of(config), replace(effort_of(config), compile_pairs=0)
+    if note := overlooked(config.head, Path.cwd()):
+        print(f"roofcast: {note}", file=sys.stderr)
+    with side_by_side("HEAD", config.head, Path.cwd()) as (_, head, folder), Progress() as shown:
+        revisions, start = beside_ceilings(head, name)
+        rng = np.random.default_rng(config.seed)
+        bench = Bench(revisions, folder, question, policy_of(config), effort, rng, lambda what: shown(what, 0.0), start)
+        yield bench, terms(fingerprint(), question, head.folder)
+
+
+def _is_baseline(config: DictConfig) -> bool:
+    """Whether base is a baseline's name and none of git's."""
+    if not config.base or config.suite or not _shelf(config).has(config.base):
+        return False
+    return not commit_named(top_of(Path.cwd()), config.base)
+
+
+def _shelf(config: DictConfig) -> Shelf:
+    return Shelf(Path(config.results) / "baselines")
 
 
 def question_of(config: DictConfig) -> dict[str, Any]:
@@ -99,6 +176,11 @@ def question_of(config: DictConfig) -> dict[str, Any]:
     }
 
 
+def _suite_question(config: DictConfig) -> dict[str, Any]:
+    """Likewise of a suite of pytest-benchmark."""
+    return {"suite": config.suite, "checkout": str(top_of(Path.cwd(), any_project=True)), "free_bytes": 0.0}
+
+
 def policy_of(config: DictConfig) -> Policy:
     """What counts as a difference.
 
@@ -121,7 +203,9 @@ def effort_of(config: DictConfig) -> Effort:
         if not 0 < config[name] < float("inf"):
             raise UsageError(f"{name} must be a number of seconds above 0; got {config[name]}")
     least = _from(config, "least_quads", 1)
-    return Effort(least, _from(config, "most_quads", least), _from(config, "compile_pairs", 0), config.kernel_limit_s)
+    # A suite says itself what of its compiling it times.
+    pairs = 0 if config.suite else _from(config, "compile_pairs", 0)
+    return Effort(least, _from(config, "most_quads", least), pairs, config.kernel_limit_s)
 
 
 def _from(config: DictConfig, name: str, least: int) -> int:

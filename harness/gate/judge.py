@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .pair import Side
+from .pair import Quad, Side
 from .trial import Bench, Key, NotComparableError, Trial, is_fine, is_sound
 from .verdict import Ruling, Verdict, confirmed, exact_changes, exit_code, first_look
 
@@ -50,6 +50,7 @@ class Comparison:
         changed_code: kernel -> names of both sides' implementations, where they differ.
         software: Python, JAX and backend of each side.
         seconds: that it took.
+        quads: the samples of the first look.
     """
 
     base: str
@@ -60,6 +61,7 @@ class Comparison:
     changed_code: Mapping[str, tuple[str, str]]
     software: Mapping[Side, Mapping[str, str]]
     seconds: float
+    quads: Mapping[Key, Sequence[Quad]] = field(default_factory=dict)
 
     def exit_code(self, *, inconclusive_fails: bool) -> int:
         """What the gate ends with."""
@@ -102,6 +104,7 @@ def compare(bench: Bench, budget_s: float) -> Comparison:
         changed_code=_changed_code(first),
         software=first.hosts,
         seconds=time.monotonic() - start,
+        quads=first.quads,
     )
 
 

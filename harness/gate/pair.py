@@ -42,6 +42,17 @@ class Quad:
     head: tuple[float, ...]
     again: tuple[float, ...] = ()
 
+    @classmethod
+    def read(cls, parts: Sequence[Sequence[float]]) -> Quad:
+        """What a file holds of base, head and, where there is any, again.
+
+        Raises:
+            ValueError: for a time that is none.
+        """
+        if not all(math.isfinite(one) and one > 0 for part in parts for one in part):
+            raise ValueError("a time must be a number of seconds above 0")
+        return cls(*map(tuple, parts))
+
     @property
     def log_ratio(self) -> float:
         """Mean logarithm of the head's times over that of the base's."""
@@ -90,9 +101,14 @@ def judged(quads: Sequence[Quad]) -> Estimate:
     Raises:
         ValueError: if there are no quads.
     """
+    return estimate(calmer(quads))
+
+
+def calmer(quads: Sequence[Quad]) -> Float[np.ndarray, "calm"]:
+    """Log-ratios of the quads that were disturbed least, in the order in which they were taken."""
     spread = np.array([quad.spread for quad in quads])
     calm = np.argsort(spread, kind="stable")[: math.ceil(CALM_SHARE * len(quads))] if spread.any() else range(len(quads))
-    return estimate(np.array([quads[place].log_ratio for place in sorted(calm)]))
+    return np.array([quads[place].log_ratio for place in sorted(calm)])
 
 
 def estimate(log_ratios: Float[np.ndarray, "quads"]) -> Estimate:

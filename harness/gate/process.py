@@ -8,7 +8,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +30,24 @@ class Process:
     Args:
         revision: whose kernels and configuration it has.
         folder: for the links that make them importable, and what the worker says to nobody.
-        python: interpreter of its environment.
+        suite: what pytest is to collect in the revision's folder; the kernels themselves if empty.
+        module: of this package, which speaks for the kernels.
     """
 
-    def __init__(self, revision: Revision, folder: Path, python: str = sys.executable) -> None:
+    def __init__(self, revision: Revision, folder: Path, suite: Sequence[str] = (), module: str = "worker") -> None:
         _link(revision, folder)
         self._complaints = open(folder / "stderr.txt", "w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+        paths = [str(folder)]
+        if suite:
+            # Before any editable installation, which would be of one and the same state for both revisions.
+            paths += [str(revision.folder), str(revision.folder / "src")]
+        if revision.python == sys.executable and (also := os.environ.get("PYTHONPATH")):
+            paths.append(also)
         self._process = subprocess.Popen(
+            [revision.python, "-m", f"roofcast.harness.gate.{'suite' if suite else module}", *suite],
             # Links would otherwise be resolved from the folder in which the gate was started.
-            [python, "-m", "roofcast.harness.gate.worker"],
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": path},
+            cwd=revision.folder if suite else folder,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
@@ -109,8 +115,13 @@ class Process:
 
 
 def _link(revision: Revision, folder: Path) -> None:
-    """Makes `roofcast` importable from a folder: kernels and configuration of the revision, the gate's own harness."""
+    """Makes `roofcast` importable from a folder: kernels and configuration of the revision, the gate's own harness.
+
+    A revision of another project has no kernels and gets all of it from the gate.
+    """
     package = folder / "roofcast"
     package.mkdir(parents=True)
-    for room, home in (("kernels", revision.folder), ("conf", revision.folder), ("harness", PACKAGE_FOLDER.parent)):
+    ours = PACKAGE_FOLDER.parent
+    theirs = revision.folder if (revision.folder / "kernels" / "op.py").is_file() else ours
+    for room, home in (("kernels", theirs), ("conf", theirs), ("harness", ours)):
         (package / room).symlink_to(home / room, target_is_directory=True)

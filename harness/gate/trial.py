@@ -88,6 +88,7 @@ class Bench:
         effort: how much is measured.
         rng: of the order of everything.
         progress: told what is being done.
+        start: starts a worker on a revision in a folder.
         again: the head runs every sample once more, for a self-test to charge it with.
         besides: called with the processes and the kernels that stand ready in them, after those were measured.
     """
@@ -99,6 +100,7 @@ class Bench:
     effort: Effort
     rng: np.random.Generator
     progress: Callable[[str], None]
+    start: Callable[[Revision, Path], Process] = Process
     again: bool = False
     besides: Callable[[Mapping[Side, Process], Sequence[str]], None] = lambda workers, kernels: None
 
@@ -149,7 +151,7 @@ class Bench:
 
     def _started(self, side: Side) -> Process:
         count = sum(1 for _ in self.folder.glob(f"process-{side}-*"))
-        return Process(self.revisions[side], self.folder / f"process-{side}-{count}")
+        return self.start(self.revisions[side], self.folder / f"process-{side}-{count}")
 
     def _opened(self, side: Side, worker: Process) -> Mapping[str, Any]:
         revision = self.revisions[side]
@@ -157,8 +159,8 @@ class Bench:
             answer = worker.ask("open", START_LIMIT_S, question=self.question)
         except (WorkerLostError, RefusedError) as error:
             raise NotComparableError(f"{side}, {revision.name}, cannot be measured: {error}") from None
-        if Path(answer["kernels_from"]) != (revision.folder / "kernels").resolve():
-            raise NotComparableError(f"{side} was to be measured from {revision.folder}; got {answer['kernels_from']}")
+        if Path(answer["home"]) != revision.folder.resolve():
+            raise NotComparableError(f"{side} was to be measured from {revision.folder}; got {answer['home']}")
         return answer
 
     def _prepare(self, trial: Trial, workers: Mapping[Side, Process], name: str, dispatch_us: float) -> None:

@@ -32,6 +32,7 @@ from ..measure.prepare import Compiled, Kernel, compile_call, prepare
 from ..measure.prove import pool_bytes, ready
 from ..measure.result import Machine, Result
 from ..plan import plan
+from .orphan import end_with_parent
 
 _PEER_LEAST = 5
 """Rounds that pytest-benchmark takes at least (`--benchmark-min-rounds`)."""
@@ -64,7 +65,7 @@ class Worker:
         return {
             "kernels": {name: pool_bytes(one, here.last_level_cache_bytes) for name, (one, _) in self._kernels.items()},
             "refused": refused,
-            "kernels_from": str(Path(kernels.__file__ or "").parent.resolve()),
+            "home": str(Path(kernels.__file__ or "").parent.resolve().parent),
             "host": {"python": here.python_version, "jax": here.jax_version, "jaxlib": here.jaxlib_version, "backend": backend},
             "dispatch_us": 1e6 * dispatch_s(),
         }
@@ -169,14 +170,15 @@ def _sampling(kernel: Kernel) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def serve(kind: type[Worker]) -> None:
     """Answers requests from standard input until it ends, as it does when the gate is gone."""
     # Whatever a library prints must not be taken for an answer.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     # A program found on the disk would be a compile time of nothing.
     jax.config.update("jax_enable_compilation_cache", False)
-    worker = Worker()
+    end_with_parent()
+    worker = kind()
     for line in sys.stdin:
         request = json.loads(line)
         try:
@@ -189,4 +191,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    serve(Worker)

@@ -104,21 +104,30 @@ def _probes(backend: str, cache_bytes: tuple[tuple[str, int], ...], formats: tup
         elements = size // 2 // 4
         workloads[level] = Stream(kind="read", elements=elements, repeats=max(1, far // elements // 4))
     workloads |= {f"matmul {name}": Peak(kind="matmul", format=name, size=1024) for name in formats}
-    return {name: _fastest(workload, backend, timer) for name, workload in workloads.items()}
+    return {name: fastest(workload, backend, timer) for name, workload in workloads.items()}
 
 
 def dispatch_s(timer: Timer = HOST) -> float:
     """Median seconds of an empty compiled call: from Python and back, or of its kernel where the device times it."""
-    empty = jax.jit(lambda x: x + 1).lower(jnp.zeros(())).compile()
+    return dispatch_probe(timer)()
+
+
+def dispatch_probe(timer: Timer = HOST) -> Callable[[], float]:
+    """What takes a sample of `dispatch_s`, compiled once."""
     x = jnp.zeros(())
+    empty = jax.jit(lambda x: x + 1).lower(x).compile()
     calls = [lambda: jax.block_until_ready(empty(x))]
-    if timer.on_device:
-        # A profiler session costs far more than what is measured in it.
-        return timer.seconds(calls * PROFILED_CALLS, None) / PROFILED_CALLS
-    return float(np.median([timer.seconds(calls, None) for _ in range(200)]))
+
+    def sample() -> float:
+        if timer.on_device:
+            # A profiler session costs far more than what is measured in it.
+            return timer.seconds(calls * PROFILED_CALLS, None) / PROFILED_CALLS
+        return float(np.median([timer.seconds(calls, None) for _ in range(200)]))
+
+    return sample
 
 
-def _fastest(workload: Workload, backend: str, timer: Timer) -> Probe:
+def fastest(workload: Workload, backend: str, timer: Timer = HOST) -> Probe:
     """A probe of the implementation that is fastest here: a ceiling is what the machine can, not what one code can."""
     packed = check.draw(workload, seed=0)
     cost = workload.cost()

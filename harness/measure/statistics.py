@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy import stats
 
 CONFIDENCE = 0.95
 """Level of every interval on a measured median."""
@@ -37,6 +36,9 @@ def median_interval(values: Float[np.ndarray, "samples"], seed: int = 0) -> Inte
         return Interval(0.0, point, float("inf"))
     if np.ptp(values) == 0:
         return Interval(point, point, point)
+    # Takes as long to import as JAX, and a worker of the gate never asks for an interval.
+    from scipy import stats
+
     result = stats.bootstrap(
         (values,),
         np.median,

@@ -12,6 +12,7 @@ from xml.etree import ElementTree as Xml
 
 from ..gate.judge import Comparison, Remark
 from ..gate.verdict import Verdict, change
+from . import pytest_benchmark
 from .output import write_text
 from .table import Column, Table, markdown
 from .words import figure
@@ -57,7 +58,10 @@ def as_markdown(found: Comparison) -> str:
 
 
 def as_json(found: Comparison, code: int) -> str:
-    """Everything, for programs. Shifts are natural logarithms of the ratio of head to base; an endless interval is null."""
+    """Everything, for programs. Shifts are natural logarithms of the ratio of head to base; an endless interval is null.
+
+    The keys of `pytest_benchmark.document` are among it.
+    """
     rows = [
         {"kernel": name, "quantity": quantity, "ruling": one.ruling, "reason": one.reason} | _numbers(one)
         for (name, quantity), one in found.verdicts.items()
@@ -74,6 +78,7 @@ def as_json(found: Comparison, code: int) -> str:
         "exact_changes": [vars(one) for one in found.exact_changes],
         "changed_code": {name: {"base": base, "head": head} for name, (base, head) in found.changed_code.items()},
     }
+    document |= pytest_benchmark.document(found)
     return json.dumps(document, indent=2, allow_nan=False) + "\n"
 
 

@@ -8,7 +8,7 @@ import tempfile
 
 import pytest
 from roofcast.harness.errors import UsageError
-from roofcast.harness.gate.checkout import side_by_side
+from roofcast.harness.gate.checkout import overlooked, side_by_side
 
 
 def git(folder, *arguments):
@@ -62,6 +62,13 @@ def test_without_names_the_working_tree_is_held_against_where_main_was_left(repo
         assert head.name.endswith("with changes that are not committed")
 
 
+def test_changes_that_a_named_commit_leaves_out_are_told(repository):
+    assert overlooked("HEAD", repository) == ""
+    (repository / "kernels" / "op.py").write_text("four")
+    assert overlooked(None, repository) == ""
+    assert "head=HEAD is measured as it was committed" in overlooked("HEAD", repository)
+
+
 @pytest.mark.parametrize(("base", "head", "field"), [("nowhere", "HEAD", "base"), ("HEAD", "-x", "head"), ("", None, "base")])
 def test_a_reference_that_is_not_there_is_named(repository, base, head, field):
     with pytest.raises(UsageError, match=f"^{field} must be a commit"), side_by_side(base, head, repository):
@@ -90,7 +97,7 @@ def test_what_a_killed_run_left_is_removed_and_a_living_one_left_alone(repositor
     script = """
 import sys, tempfile
 from pathlib import Path
-from roofcast.harness.gate.checkout import side_by_side
+from roofcast.harness.gate.checkout import overlooked, side_by_side
 tempfile.tempdir = sys.argv[2]
 with side_by_side("HEAD~1", "HEAD", Path(sys.argv[1])):
     print("ready", flush=True)
@@ -103,6 +110,8 @@ with side_by_side("HEAD~1", "HEAD", Path(sys.argv[1])):
             assert worktrees(repository) == 4
         os.kill(process.pid, signal.SIGKILL)
     assert worktrees(repository) == 3
+    # As git leaves one that it was killed over.
+    git(repository, "worktree", "lock", "base")
     with side_by_side("HEAD~1", None, repository):
         assert worktrees(repository) == 2
     assert worktrees(repository) == 1

@@ -1,9 +1,9 @@
 """Rates of the gate over known slow-downs, of rounds that are drawn here and not measured."""
 
-import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -100,10 +100,10 @@ def test_a_round_that_is_not_ours_is_named(tmp_path, damage):
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch, rounds):
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(json, "dumps", full)
+    monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(UsageError, match="No space left"):
         Shelf(tmp_path / "key").add(rounds[0])
     assert list((tmp_path / "key").iterdir()) == []

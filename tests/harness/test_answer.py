@@ -219,7 +219,7 @@ def test_a_sweep_answers_each(capsys):
             ["device=groq", "parallel=pp"],
             "parallel must be auto on Groq_LPU_v1, where the vendor's compiler lays a static pipeline",
         ),
-        (["parallel=ep"], "parallel must be one of auto, tp, pp; got 'ep'"),
+        (["parallel=eq"], "parallel must be one of auto, tp, ep, pp; got 'eq'"),
         (["output=x.pdf"], "output must be a file ending in .md, .csv or .json; got 'x.pdf'"),
         (["device=h100", "device.memories.hbm.bandwidth_gbs.value=0"], "bandwidth_gbs: value must be a finite number above 0"),
         (["model=gpt-4", "device=rtx4090"], "cannot be split so finely that it fits 24 GB each of RTX_4090"),

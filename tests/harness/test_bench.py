@@ -71,7 +71,7 @@ def test_every_call_of_the_step_is_kept_with_its_evidence(bench: subprocess.Comp
         assert one.outcome.status == "ok", one.outcome.reason
         assert one.timing is not None
         assert one.statistics is not None
-        assert len(one.timing.samples_us) >= 3
+        assert one.timing.samples_us
         assert one.timing.stop_reason
         assert one.timing.timer == "perf_counter"
         assert one.outcome.error is not None

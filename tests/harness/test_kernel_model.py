@@ -334,7 +334,7 @@ def test_a_row_of_the_evidence_is_known_again_in_another_file(tmp_path):
         (["kernels=empty.csv"], "kernels must have the columns chip, op, framework, latency_us; it lacks"),
         (["kernels=heading.csv"], "kernels must hold at least one row; got 'heading.csv'"),
         (["kernels=heading.csv", "published=heading.csv"], "published and kernels must not both be given"),
-        (["kernels=heading.csv", "rows=no/such/x.csv"], "rows must be a file that can be written"),
+        (["kernels=heading.csv", "rows=heading.csv/x.csv"], "rows must be a file that can be written"),
     ],
 )
 def test_bad_input_gets_one_sentence(tmp_path, capsys, arguments, sentence):

@@ -99,6 +99,12 @@ def test_what_does_not_fit_the_forced_number_streams_over_the_link():
         ("llama-3.1-70b", "apple m1 max", 3, "auto", "devices must be 1 on Apple_M1_Max, for no link"),
         ("gpt3-175b", "wse-3", None, "tp", "parallel must be pp or auto on WSE-3_CS-3"),
         ("llama-2-70b", "groq", None, "tp", "parallel must be auto on Groq_LPU_v1"),
+        ("gpt-oss-120b", "groq", None, "ep", "parallel must be auto on Groq_LPU_v1"),
+        ("gpt-oss-120b", "wse-3", 8, "ep", "parallel must be pp or auto on WSE-3_CS-3, for no all-to-all between several"),
+        ("gpt-oss-20b", "apple m1 max", None, "ep", "parallel must be pp or auto on Apple_M1_Max, for no all-to-all"),
+        ("llama-3.1-8b", "h100", None, "ep", "parallel must be auto, tp or pp for llama-3.1-8b, which is no mixture of"),
+        ("mixtral-8x7b", "h100", 3, "ep", "devices must be one of 1, 2, 4, 8, which deal evenly the 8 experts of mixtral-8x7b"),
+        ("deepseek-v3", "h100", 16, "ep", "devices must be enough to hold deepseek-v3-671b, .* got 16, it needs 32"),
     ],
 )
 def test_what_fits_nowhere_is_one_sentence(model, device, devices, parallel, sentence):

@@ -30,18 +30,21 @@ def fixed_us(runs: Runs) -> Float[np.ndarray, "runs"]:
 
 
 def amounts_us(runs: Runs) -> Amounts:
-    """Streaming below peak bandwidth, layers, all-reduces and the group's bookkeeping.
+    """Streaming below peak bandwidth, layers, all-reduces or all-to-alls, and the group's bookkeeping.
 
-    Two all-reduces a layer (Shoeybi et al., arXiv:1909.08053), and what a group of processes waits for each step.
+    Two all-reduces a layer (Shoeybi et al., arXiv:1909.08053), and what a group of processes waits for each step. Expert
+    parallel, none, but two all-to-alls in each mixture: tokens are dispatched to the chips of their experts, and what those
+    computed is combined (DeepSeek-V3, arXiv:2412.19437, section 3.4).
     """
-    weights_us, routed = _weights_us(runs), runs.expert_bytes / runs.weight_bytes
-    together = runs.streams > 1
+    weights_us, routed = _weights_us(runs), runs.expert_bytes * runs.expert_share / runs.chip_bytes
+    together, mixtures = runs.streams > 1, runs.by_model(lambda model: model.mixture_layers)
     return {
         "weights": weights_us * (1 - routed),
         "experts": weights_us * routed,
         "kv": _kv_us(runs),
         **layer_amounts(runs),
-        "all-reduces": np.where(together, 2.0 * runs.layers, 0.0),
+        "all-reduces": np.where(together & ~runs.expert_parallel, 2.0 * runs.layers, 0.0),
+        "all-to-alls": np.where(runs.expert_parallel, 2.0 * mixtures, 0.0),
         "group": np.where(together, np.log2(runs.streams), 0.0),
     }
 
@@ -65,6 +68,7 @@ def effects(at: Condition) -> Mapping[str, Effects]:
         if at.device.kind == "gpu" and at.streams > node:
             reduce[Effect("reduce", "nodes")] = 1.0
         found["all-reduces"] = reduce
+        found["all-to-alls"] = {**reduce, Effect("reduce", "exchange"): 1.0}
         found["group"] = {Effect("group", "base"): 1.0, Effect("group", "engine", at.engine.name): 1.0}
     return found
 
@@ -72,13 +76,9 @@ def effects(at: Condition) -> Mapping[str, Effects]:
 def _weights_us(runs: Runs) -> Float[np.ndarray, "runs"]:
     # Where an engine widens them, each narrow weight is also written and read at 16 bits.
     widened = runs.by_engine(lambda engine: engine.widens_weights) & (runs.weight_bits < 16)
-    read = runs.weight_bytes
-    return np.where(widened, read + read * 32 / runs.weight_bits, read) / _bytes_per_us(runs, runs.streams)
+    read = runs.chip_bytes
+    return np.where(widened, read + read * 32 / runs.weight_bits, read) / (runs.bandwidth_gbs * 1e3)
 
 
 def _kv_us(runs: Runs) -> Float[np.ndarray, "runs"]:
-    return runs.kv_bytes / _bytes_per_us(runs, runs.kv_streams)
-
-
-def _bytes_per_us(runs: Runs, chips: Int[np.ndarray, "runs"]) -> Float[np.ndarray, "runs"]:
-    return chips * runs.bandwidth_gbs * 1e3
+    return runs.kv_bytes / (runs.kv_streams * runs.bandwidth_gbs * 1e3)

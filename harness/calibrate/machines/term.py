@@ -22,7 +22,19 @@ Amounts = Mapping[str, Float[np.ndarray, "runs"]]
 Effects = Mapping[Effect, float]
 """Effect -> coefficient."""
 
-TERMS = ("weights", "experts", "kv", "layers", "mixtures", "all-reduces", "group", "hops", "round trip", "prefill")
+TERMS = (
+    "weights",
+    "experts",
+    "kv",
+    "layers",
+    "mixtures",
+    "all-reduces",
+    "all-to-alls",
+    "group",
+    "hops",
+    "round trip",
+    "prefill",
+)
 """Every term that any machine has."""
 
 

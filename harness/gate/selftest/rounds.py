@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ...durable import new_file, remove_stale
+from ...durable import remove_stale
 from ...errors import UsageError
+from ...report.output import write_text
 from ..pair import Quad
 
 Series = tuple[tuple[float, float], ...]
@@ -59,11 +59,7 @@ class Shelf:
             UsageError: if it cannot be written; nothing is left behind.
         """
         number = 1 + len(list(self.folder.glob("round-*.json")))
-        try:
-            with new_file(self.folder / f"round-{number:04}.json") as part:
-                part.write_text(json.dumps(_as_json(one)), encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"results must have space for the self-test; got {str(self.folder)!r}: {error.strerror}") from None
+        write_text(json.dumps(_as_json(one)), self.folder / f"round-{number:04}.json", "results")
 
     def put_away(self) -> Path:
         """Gives the rounds a name of their own, so that the next self-test measures anew; returns where they are."""
@@ -81,7 +77,7 @@ def _as_json(one: Round) -> dict[str, Any]:
 def _read(path: Path) -> Round:
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
-        quads = {name: tuple(Quad(*map(_times, quad)) for quad in quads) for name, quads in said["quads"].items()}
+        quads = {name: tuple(map(Quad.read, quads)) for name, quads in said["quads"].items()}
         base, head = ({name: _series(pairs) for name, pairs in said[side].items()} for side in ("base", "head"))
         return Round(quads, base, head, float(said["seconds"]))
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -90,9 +86,3 @@ def _read(path: Path) -> Round:
 
 def _series(pairs: Sequence[Sequence[float]]) -> Series:
     return tuple((float(one), float(again)) for one, again in pairs)
-
-
-def _times(values: Sequence[float]) -> tuple[float, ...]:
-    if not all(math.isfinite(one) and one > 0 for one in values):
-        raise ValueError("a time must be a number of seconds above 0")
-    return tuple(values)
