@@ -58,8 +58,8 @@ class Grid:
 
 
 def rows(cells: Sequence[Ask]) -> list[Answer]:
-    """The answers to some cells, in their order."""
-    return answers(cells)
+    """The answers to some cells, in their order, without the remarks, of which the page shows none."""
+    return answers(cells, remarked=False)
 
 
 def models(names: Sequence[str]) -> tuple[Model, ...]:
