@@ -79,8 +79,10 @@ def places(
     least = fewest(columns, activations_gb, parallel)
     counts = [1 if count is None else count for count in devices]
     ways = [_usable(one, count, parallel) for one, count in zip(alone, counts, strict=True)]
-    usual = np.array([bool(way) and way[0] == "pipeline" for way in ways])
-    needed_gb = placing.memory_gb(columns.on(np.array(counts), usual), activations_gb)
+    needed_gb = [
+        placing.memory_gb(columns.on(np.array(counts), np.full(len(columns), pipeline)), activations_gb)
+        for pipeline in (False, True)
+    ]
     found: list[Placement | UsageError] = []
     for place, (one, count) in enumerate(zip(alone, devices, strict=True)):
         try:
@@ -88,7 +90,7 @@ def places(
             of_fewest = _fewest(one, least, place, capacity_gb)
             activations = float(activations_gb[place])
             if count is not None:
-                room = _Room(capacity_gb, float(needed_gb[place]), of_fewest)
+                room = _Room(capacity_gb, float(needed_gb[0][place]), float(needed_gb[1][place]), of_fewest)
                 found.append(_forced(one, activations, count, parallel, ways[place], room))
             elif of_fewest:
                 found.append(of_fewest)
@@ -167,11 +169,15 @@ def cache_gb(run: Situation, activations_gb: float) -> float:
 
 @dataclass(frozen=True)
 class _Room:
-    """Memory of one chip, what the usual way of a forced number needs of it, and the placement on the fewest, if any."""
+    """Memory of one chip, what a forced number of them needs split or piped, and the placement on the fewest, if any."""
 
     capacity_gb: float
-    needed_gb: float
+    split_gb: float
+    piped_gb: float
     fewest: Placement | None
+
+    def needed_gb(self, way: How) -> float:
+        return self.piped_gb if way == "pipeline" else self.split_gb
 
 
 def _forced(
@@ -183,15 +189,14 @@ def _forced(
         what = {"tp": heads, "pp": layers}.get(parallel, layers)
         raise UsageError(f"devices must {what} of {model.name}; got {devices}")
     for way in ways:
-        run = _on(alone, devices, way)
-        needed_gb = room.needed_gb if way == ways[0] else memory_gb(run, activations_gb)
+        needed_gb = room.needed_gb(way)
         if needed_gb <= capacity_gb:
-            return Placement(run, "one chip" if devices == 1 else way, needed_gb, capacity_gb)
+            return Placement(_on(alone, devices, way), "one chip" if devices == 1 else way, needed_gb, capacity_gb)
     if found := streamed(alone, activations_gb, devices, parallel):
         return found
     least = f"it needs {room.fewest.run.chips}" if room.fewest else "no number of them holds it"
     raise UsageError(
-        f"devices must be enough to hold {model.name}, which takes {room.needed_gb:,.1f} GB of the {capacity_gb:g} GB of each "
+        f"devices must be enough to hold {model.name}, which takes {room.needed_gb(ways[0]):,.1f} GB of the {capacity_gb:g} GB of each "
         f"{alone.device.name}; got {devices}, {least}"
     )
 
