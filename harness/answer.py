@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
@@ -172,9 +172,7 @@ def _placed(asks: Sequence[Ask]) -> list[Placement | UsageError]:
     return [found[at] for at in range(len(asks))]
 
 
-def _told(
-    kept: Sequence[tuple[Ask, Placement]], known: Evidence, given: Calibration, remarked: bool
-) -> Iterator[Answer]:
+def _told(kept: Sequence[tuple[Ask, Placement]], known: Evidence, given: Calibration, remarked: bool) -> Iterator[Answer]:
     runs = Runs.of([one.run for _, one in kept])
     prompt = np.array([float(ask.prompt) for ask, _ in kept])
     lack_gb = _lack_gb(kept, runs.opening(prompt))

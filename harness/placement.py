@@ -196,8 +196,8 @@ def _forced(
         return found
     least = f"it needs {room.fewest.run.chips}" if room.fewest else "no number of them holds it"
     raise UsageError(
-        f"devices must be enough to hold {model.name}, which takes {room.needed_gb(ways[0]):,.1f} GB of the {capacity_gb:g} GB of each "
-        f"{alone.device.name}; got {devices}, {least}"
+        f"devices must be enough to hold {model.name}, which takes {room.needed_gb(ways[0]):,.1f} GB of the "
+        f"{capacity_gb:g} GB of each {alone.device.name}; got {devices}, {least}"
     )
 
 

@@ -143,7 +143,7 @@ def _full(one: Answer, notes: Sequence[str]) -> list[Table]:
 
 def _breakdown(one: Answer) -> Table:
     total = sum(one.parts_us.values())
-    columns = [Column("term", text=True), Column("time", "us"), Column("share", "%")]
+    columns = [Column("term", text=True), Column("time", "us"), Column("share", "%", bar=True)]
     return Table(
         "Where a token's time goes, at the point",
         columns,
@@ -155,21 +155,21 @@ def _lines(answers: Sequence[Answer], notes: Sequence[str]) -> Table:
     has_price = any(one.cost_per_million is not None for one in answers)
     columns = [
         Column("machine", text=True),
-        Column("placement", text=True),
-        Column("memory", "GB each"),
+        Column("placement", text=True, rank=3),
+        Column("memory", "GB each", rank=8),
         Column("low", "tok/s"),
         Column("point", "tok/s"),
         Column("high", "tok/s"),
         Column("ceiling", "tok/s"),
-        Column("TPOT", "ms"),
-        Column("TTFT", "ms"),
-        Column("typical", "W"),
-        Column("typical", "J/token"),
-        Column("peak", "W"),
-        Column("peak", "J/token"),
-        *([Column("cost", "per million")] if has_price else []),
+        Column("TPOT", "ms", rank=4),
+        Column("TTFT", "ms", rank=2),
+        Column("typical", "W", rank=7),
+        Column("typical", "J/token", rank=5),
+        Column("peak", "W", rank=9),
+        Column("peak", "J/token", rank=6),
+        *([Column("cost", "per million", rank=1)] if has_price else []),
         Column("bound", text=True),
-        Column("basis", text=True),
+        Column("basis", text=True, rank=1),
     ]
     held = sorted((one for one in answers if not one.refusal), key=lambda one: -one.tokens_per_s.point)
     refused = [f"{one.ask.device.name}: {one.refusal}" for one in answers if one.refusal]
