@@ -186,7 +186,7 @@ def _told(kept: Sequence[tuple[Ask, Placement]], known: Evidence, given: Calibra
         known=known,
         given=given,
     )
-    joules = {basis: figures.joules_per_token(watts(runs, basis)) for basis in BASES}
+    joules: dict[Basis, Range] = {basis: figures.joules_per_token(watts(runs, basis)) for basis in BASES}
     for at, (ask, placement) in enumerate(kept):
         notes = remarks(ask, situation(ask), placement, float(lack_gb[at]), known) if remarked else ()
         yield _answer(ask, placement, figures, joules, at, notes)

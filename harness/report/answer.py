@@ -28,7 +28,7 @@ def tables(answers: Sequence[Answer], source: str) -> list[Table]:
         source: of the model's shape, in words.
     """
     notes = [f"model: {source}", answers[0].interval or interval_note()]
-    return _full(answers[0], notes) if len(answers) == 1 else [_lines(answers, notes)]
+    return [in_full(answers[0], notes), _breakdown(answers[0])] if len(answers) == 1 else [_lines(answers, notes)]
 
 
 def interval_note() -> str:
@@ -111,7 +111,8 @@ def _csv(records: Sequence[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _full(one: Answer, notes: Sequence[str]) -> list[Table]:
+def in_full(one: Answer, notes: Sequence[str] = ()) -> Table:
+    """Every figure of one answer with its interval, and below it what it rests on."""
     columns = [Column("figure", text=True), Column("unit", text=True), Column("low"), Column("point"), Column("high")]
     rows = [
         _row("decode", "tok/s", one.tokens_per_s),
@@ -138,7 +139,7 @@ def _full(one: Answer, notes: Sequence[str]) -> list[Table]:
         *unknown,
         *notes,
     ]
-    return [Table(_title(one, f"{one.chips}x {one.ask.device.name}"), columns, rows, said), _breakdown(one)]
+    return Table(_title(one, f"{one.chips}x {one.ask.device.name}"), columns, rows, said)
 
 
 def _breakdown(one: Answer) -> Table:

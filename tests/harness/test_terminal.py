@@ -1,5 +1,6 @@
 """Tables on a terminal: nothing is wider than it, no word is broken, and what is left out is said."""
 
+import contextlib
 import io
 import re
 
@@ -102,3 +103,20 @@ def drawn_only(lines) -> set[str]:
 
 def test_a_share_that_is_no_figure_has_no_bar() -> None:
     assert [terminal.bar(one) for one in ("-", "", "0%", "150%")] == ["", "", "", "█" * terminal.BAR_WIDTH]
+
+
+def helped(arguments, capsys) -> str:
+    with contextlib.suppress(SystemExit):
+        cli.run(arguments)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["gate", "--help"]])
+def test_help_fits_eighty_columns_and_says_the_same_words(arguments, monkeypatch, capsys) -> None:
+    plain = helped(arguments, capsys)
+    assert max(map(len, plain.splitlines())) > NARROW
+    monkeypatch.setenv("COLUMNS", str(NARROW))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    narrow = helped(arguments, capsys)
+    assert max(map(len, narrow.splitlines())) <= NARROW
+    assert narrow.split() == plain.split()
