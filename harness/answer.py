@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
+from jaxtyping import Float
 
 from ..kernels.formats import format_named
 from ..kernels.model import Model, Step
@@ -18,10 +19,10 @@ from .calibrate.runs import Runs
 from .calibrate.situation import Situation
 from .envelope import Envelope
 from .errors import UsageError
-from .outcome import Outcome, outcome, watts
-from .placement import Placement, place
-from .placing import Parallel
-from .power import Basis, Power, power
+from .outcome import Outcome, cost_per_million, outcome, watts
+from .placement import Placement, places
+from .placing import Parallel, cache_gb, memory_gb
+from .power import BASES, Basis, power
 from .ranges import Range
 from .remarks import remarks
 from .workloads import StepCost, decode_step, step_cost
@@ -132,54 +133,71 @@ def true_bits(format: str, rows: tuple[int, int] = _WEIGHTS) -> float:
     return 8 * format_named(format).nbytes(rows) / math.prod(rows)
 
 
-def answers(asks: Sequence[Ask], imported: tuple[Published, ...] = ()) -> list[Answer]:
+def answers(asks: Sequence[Ask], imported: tuple[Published, ...] = (), *, remarked: bool = True) -> list[Answer]:
     """One answer per question, all in one go; what cannot be placed is refused in its own answer.
 
     Args:
         asks: the questions.
         imported: measured speeds that are evidence beside the project's own.
+        remarked: whether the answers have their `notes`, which take longer to write than all figures.
 
     Raises:
         UsageError: if a model has no decode step, or an engine is not known.
     """
-    placed: list[Placement | UsageError] = []
-    for ask in asks:
-        alone, activations_gb = situation(ask), _activations_gb(ask)
-        try:
-            check_engine(alone.engine, ask.device, ask.engine)
-            placed.append(place(alone, activations_gb, ask.devices, ask.parallel))
-        except UsageError as error:
-            placed.append(error)
+    placed = _placed(asks)
     kept = [(ask, one) for ask, one in zip(asks, placed, strict=True) if isinstance(one, Placement)]
     known, given = informed(imported)
-    figures = _outcome(kept, known, given) if kept else None
-    told = (_answer(ask, one, figures, place, known) for place, (ask, one) in enumerate(kept) if figures)
+    told = _told(kept, known, given, remarked) if kept else iter(())
     return [
         Answer(ask, refusal=str(one)) if isinstance(one, UsageError) else next(told)
         for ask, one in zip(asks, placed, strict=True)
     ]
 
 
-def _outcome(kept: Sequence[tuple[Ask, Placement]], known: Evidence, given: Calibration) -> Outcome:
-    return outcome(
-        Runs.of([one.run for _, one in kept]),
-        prompt=np.array([float(ask.prompt) for ask, _ in kept]),
+def _placed(asks: Sequence[Ask]) -> list[Placement | UsageError]:
+    """Where each question goes, or why nowhere."""
+    found: dict[int, Placement | UsageError] = {}
+    ways: dict[Parallel, list[tuple[int, Situation]]] = {}
+    for at, ask in enumerate(asks):
+        alone = situation(ask)
+        try:
+            check_engine(alone.engine, ask.device, ask.engine)
+            ways.setdefault(ask.parallel, []).append((at, alone))
+        except UsageError as error:
+            found[at] = error
+    for parallel, some in ways.items():
+        activations = np.array([_activations_gb(asks[at]) for at, _ in some])
+        given = places([alone for _, alone in some], activations, [asks[at].devices for at, _ in some], parallel)
+        found |= dict(zip((at for at, _ in some), given, strict=True))
+    return [found[at] for at in range(len(asks))]
+
+
+def _told(kept: Sequence[tuple[Ask, Placement]], known: Evidence, given: Calibration, remarked: bool) -> Iterator[Answer]:
+    runs = Runs.of([one.run for _, one in kept])
+    prompt = np.array([float(ask.prompt) for ask, _ in kept])
+    lack_gb = _lack_gb(kept, runs.opening(prompt))
+    figures = outcome(
+        runs,
+        prompt=prompt,
         flops=np.array([float(cost_of(ask.model, ask.context).flops) for ask, _ in kept]),
         peak_flops=np.array([ask.device.peak_flops(ask.weight) for ask, _ in kept]),
         link_floor_us=np.array([one.link_floor_us for _, one in kept]),
-        has_ttft=np.array([not _lack_gb(ask, one) for ask, one in kept]),
+        has_ttft=lack_gb == 0,
         known=known,
         given=given,
     )
+    joules: dict[Basis, Range] = {basis: figures.joules_per_token(watts(runs, basis)) for basis in BASES}
+    for at, (ask, placement) in enumerate(kept):
+        notes = remarks(ask, situation(ask), placement, float(lack_gb[at]), known) if remarked else ()
+        yield _answer(ask, placement, figures, joules, at, notes)
 
 
-def _lack_gb(ask: Ask, placement: Placement) -> float:
-    return placement.lack_gb(_opening(ask, placement), _activations_gb(ask))
-
-
-def _opening(ask: Ask, placement: Placement) -> Situation:
-    """The run up to its first token, the prompt's prefill included."""
-    return replace(placement.run, prompt=ask.prompt, generated=1, counts_prefill=True)
+def _lack_gb(kept: Sequence[tuple[Ask, Placement]], opening: Runs) -> Float[np.ndarray, "runs"]:
+    """Memory that the runs up to their first tokens, the prompts' prefill included, need beyond what the fullest chip has."""
+    activations = np.array([_activations_gb(ask) for ask, _ in kept])
+    is_streamed = np.array([one.streamed_bytes > 0 for _, one in kept])
+    held = np.where(is_streamed, cache_gb(opening, activations), memory_gb(opening, activations))
+    return np.maximum(0.0, held - np.array([one.capacity_gb for _, one in kept]))
 
 
 def situation(ask: Ask) -> Situation:
@@ -222,33 +240,31 @@ def cost_of(model: Model, context: int) -> StepCost:
     return step_cost(decode_step(Step(model, context)))
 
 
-def _answer(ask: Ask, placement: Placement, figures: Outcome, place: int, known: Evidence) -> Answer:
+def _answer(
+    ask: Ask, placement: Placement, figures: Outcome, joules: Mapping[Basis, Range], place: int, notes: tuple[str, ...]
+) -> Answer:
     run, ttft = placement.run, figures.ttft_ms.of(place)
     is_linked = figures.is_linked(place)
+    speed = figures.tokens_per_s.of(place)
     return Answer(
         ask,
         chips=run.chips,
         how=placement.how,
         needed_gb=placement.needed_gb,
         capacity_gb=placement.capacity_gb,
-        tokens_per_s=figures.tokens_per_s.of(place),
+        tokens_per_s=speed,
         ttft_ms=None if math.isnan(ttft.point) else ttft,
         ceiling_tokens_per_s=1e6 / float(figures.floor_us[place]),
         bound=str(figures.bound[place]),
         parts_us=figures.parts_of(place),
         energy=tuple(
-            _energy(basis, drawn, figures, place)
-            for basis in ("typical", "peak")
-            if (drawn := power(ask.device, run.chips, basis)) is not None
+            Energy(basis, Range(one.low, one.point, one.high), joules[basis].of(place), one.scope, one.source)
+            for basis in BASES
+            if (one := power(ask.device, run.chips, basis)) is not None
         ),
-        cost_per_million=None if ask.price is None else figures.cost_per_million(ask.price).of(place),
+        cost_per_million=None if ask.price is None else cost_per_million(speed, run.chips, ask.price),
         basis=str(figures.basis[place]),
         engine=run.engine.name,
         doubts={"how well the external link is used": 1.0} if is_linked else figures.step.doubts_of(place),
-        notes=remarks(ask, situation(ask), placement, _lack_gb(ask, placement), known),
+        notes=notes,
     )
-
-
-def _energy(basis: Basis, drawn: Power, figures: Outcome, place: int) -> Energy:
-    joules = figures.joules_per_token(watts(figures.step.runs, basis)).of(place)
-    return Energy(basis, Range(drawn.low, drawn.point, drawn.high), joules, drawn.scope, drawn.source)

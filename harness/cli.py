@@ -7,8 +7,10 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 from .exits import FAILED, OK, USAGE, NobodyReadsError, complain, typed
+from .folding import folded_to_terminal
 
 __all__ = ["FAILED", "OK", "USAGE", "VERBS", "main", "run"]
 
@@ -33,7 +35,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
 A verb of two words is typed with a space between them: its name here is that of its configuration.
 """
 
-_ARITHMETIC = ("table", "predict", "claims", "validate")
+_ARITHMETIC = ("table", "predict", "claims", "validate", "report")
 """Verbs whose matrices are so small that threads would only wait for one another."""
 _STOPPED = {"bench": "stopped; kernels that were finished are in the store, and nothing that was there is harmed"}
 """What a verb that was interrupted says, where that is more than that it stopped."""
@@ -59,7 +61,8 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line and returns its exit code; bad input becomes one sentence on standard error."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_overview())
+        with folded_to_terminal():
+            print(_overview())
         return OK if arguments else USAGE
     verb, *rest = arguments
     if rest and f"{verb}_{rest[0]}" in VERBS:
@@ -69,7 +72,9 @@ def run(arguments: Sequence[str]) -> int:
         return complain(f"the first word must be one of {words}; got {arguments[0]!r}")
     try:
         jobs = importlib.import_module(".jobs", __package__)
-        return jobs.run(verb, rest, importlib.import_module(VERBS[verb][0], __package__).run)
+        is_help = not {"-h", "--help"}.isdisjoint(rest)
+        with folded_to_terminal() if is_help else nullcontext():
+            return jobs.run(verb, rest, importlib.import_module(VERBS[verb][0], __package__).run)
     except KeyboardInterrupt:
         return complain(_STOPPED.get(verb, "stopped"), verb)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from .calibrate.decode import Calibration, with_intervals
 from .calibrate.interval import undisclosed
@@ -64,12 +65,20 @@ class Foretold:
         for effect, variance in doubt(self._design, self._given.fit, self._times, run).items():
             name = _INPUTS.get(effect.family, "how the engine launches its kernels")
             by[name] = by.get(name, 0.0) + float(variance)
-        is_hidden = undisclosed(self.runs)[run]
+        is_hidden = self._undisclosed[run]
         unexplained = "undisclosed conditions of a service" if is_hidden else "scatter that the model does not explain"
-        by[unexplained] = float(self._given.doubt.scatter(self.runs)[run]) ** 2
+        by[unexplained] = float(self._scatter[run]) ** 2
         total = sum(by.values())
         shares = {name: variance / total for name, variance in by.items() if variance > 0.005 * total}
         return dict(sorted(shares.items(), key=lambda one: -one[1]))
+
+    @cached_property
+    def _undisclosed(self) -> Bool[np.ndarray, "runs"]:
+        return undisclosed(self.runs)
+
+    @cached_property
+    def _scatter(self) -> Float[np.ndarray, "runs"]:
+        return self._given.doubt.scatter(self.runs)
 
 
 def foretell(given: Calibration, runs: Runs) -> Foretold:

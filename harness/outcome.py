@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -41,7 +43,7 @@ class Outcome:
     bound: np.ndarray
     basis: np.ndarray
 
-    @property
+    @cached_property
     def tokens_per_s(self) -> Range:
         return self.time_us.under(1e6)
 
@@ -51,7 +53,7 @@ class Outcome:
 
     def cost_per_million(self, price: float) -> Range:
         """Of a million tokens at a price per device and hour."""
-        return self.tokens_per_s.under(price * self.step.runs.chips / 3600 * 1e6)
+        return cost_per_million(self.tokens_per_s, self.step.runs.chips, price)
 
     def parts_of(self, run: int) -> dict[str, float]:
         """Where one run's token goes, in microseconds at the point."""
@@ -97,6 +99,11 @@ def outcome(
     bound = np.select([is_linked, arithmetic_us > half, memory_us > half], ["link", "compute", "memory"], "latency")
     ttft_ms = first.time_us.plus(link).times(1e-3).times(is_known)
     return Outcome(step, time_us, floor_us, link, ttft_ms, bound, _basis(step, is_linked, known))
+
+
+def cost_per_million(tokens_per_s: Range, chips: Any, price: float) -> Range:
+    """Of a million tokens of a run on so many devices, or of many, at a price per device and hour."""
+    return tokens_per_s.under(price * chips / 3600 * 1e6)
 
 
 def watts(runs: Runs, basis: Basis) -> Range:

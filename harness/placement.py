@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Float
 
 from ..kernels.model import Model
 from . import placing
 from .calibrate.routing import dealings
+from .calibrate.runs import Runs
 from .calibrate.situation import Situation
 from .envelope import Envelope
 from .errors import UsageError
-from .placing import HOW, MOST_CHIPS, How, Parallel, fewest, is_alone, splits
+from .placing import HOW, MOST_CHIPS, Fewest, How, Parallel, fewest, is_alone, splits
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,6 @@ class Placement:
         """Least time of a token over the link."""
         return self.streamed_bytes / self.link_gbs / 1e3
 
-    def lack_gb(self, run: Situation, activations_gb: float) -> float:
-        """Memory that another run in this placement needs beyond what the fullest chip has; 0 where it fits."""
-        held = cache_gb(run, activations_gb) if self.streamed_bytes else memory_gb(run, activations_gb)
-        return max(0.0, held - self.capacity_gb)
-
 
 def place(alone: Situation, activations_gb: float, devices: int | None = None, parallel: Parallel = "auto") -> Placement:
     """The cheapest feasible placement, which is the fewest chips that hold weights, KV cache and activations, or a forced one.
@@ -64,13 +62,43 @@ def place(alone: Situation, activations_gb: float, devices: int | None = None, p
     Raises:
         UsageError: if it fits nowhere, the number cannot be split that way, or the size of the memory is not known.
     """
-    capacity_gb = check_machine(alone.device, devices, parallel)
-    check_model(alone.model, parallel)
-    if devices is not None:
-        return _forced(alone, activations_gb, devices, parallel, capacity_gb)
-    if found := _fewest(alone, activations_gb, parallel, capacity_gb):
-        return found
-    raise UsageError(too_large(alone.model, alone.device, memory_gb(alone, activations_gb)))
+    (found,) = places([alone], np.array([activations_gb]), [devices], parallel)
+    if isinstance(found, UsageError):
+        raise found
+    return found
+
+
+def places(
+    alone: Sequence[Situation],
+    activations_gb: Float[np.ndarray, "runs"],
+    devices: Sequence[int | None],
+    parallel: Parallel = "auto",
+) -> list[Placement | UsageError]:
+    """Many at once, each what `place` gives of it, or raises."""
+    if not alone:
+        return []
+    columns = Runs.of(alone)
+    least = fewest(columns, activations_gb, parallel)
+    counts = [1 if count is None else count for count in devices]
+    ways = [_usable(one, count, parallel) for one, count in zip(alone, counts, strict=True)]
+    needed_gb = {way: _needed_gb(columns, activations_gb, counts, ways, way) for way in HOW}
+    found: list[Placement | UsageError] = []
+    for place, (one, count) in enumerate(zip(alone, devices, strict=True)):
+        try:
+            capacity_gb = check_machine(one.device, count, parallel)
+            check_model(one.model, parallel)
+            of_fewest = _fewest(one, least, place, capacity_gb)
+            activations = float(activations_gb[place])
+            if count is not None:
+                room = _Room(capacity_gb, {way: float(needed_gb[way][place]) for way in ways[place]}, of_fewest)
+                found.append(_forced(one, activations, count, parallel, ways[place], room))
+            elif of_fewest:
+                found.append(of_fewest)
+            else:
+                found.append(UsageError(too_large(one.model, one.device, memory_gb(one, activations))))
+        except UsageError as error:
+            found.append(error)
+    return found
 
 
 def check_machine(device: Envelope, devices: int | None, parallel: Parallel) -> float:
@@ -116,15 +144,15 @@ def streamed(alone: Situation, activations_gb: float, chips: int = 1, parallel: 
     other machines keep what fits beside those and stream the rest. What is replicated is never streamed, so nothing is where
     whole experts lie on several chips.
     """
-    if parallel == "ep" and chips > 1:
+    link, capacity_gb = alone.device.external_link_gbs, alone.device.capacity_gb
+    if link is None or capacity_gb is None or (parallel == "ep" and chips > 1):
         return None
     # The format that is asked for holds all that streams, whatever an engine does with an LM head that stays.
     alone = replace(alone, engine=replace(alone.engine, narrow_head=True))
-    link, capacity_gb = alone.device.external_link_gbs, alone.device.capacity_gb
-    usual: list[How] = [way for way in _ways(alone, parallel) if way != "expert parallel" and _can(alone, chips, way)]
+    usual = [way for way in _usable(alone, chips, parallel) if way != "expert parallel"]
     run = _on(alone, chips, usual[0] if usual else "pipeline")
     cached_gb = cache_gb(run, activations_gb)
-    if link is None or capacity_gb is None or cached_gb > capacity_gb:
+    if cached_gb > capacity_gb:
         return None
     room_gb = 0.0 if alone.device.kind == "wafer" else chips * (capacity_gb - cached_gb)
     missing = max(0.0, 1 - room_gb / alone.resident_gb)
@@ -148,9 +176,32 @@ def cache_gb(run: Situation, activations_gb: float) -> float:
     return float(placing.cache_gb(run.columns, np.array([activations_gb]))[0])
 
 
-def _forced(alone: Situation, activations_gb: float, devices: int, parallel: Parallel, capacity_gb: float) -> Placement:
-    model = alone.model
-    ways: list[How] = [way for way in _ways(alone, parallel) if _can(alone, devices, way)]
+def _needed_gb(
+    alone: Runs, activations_gb: Float[np.ndarray, "runs"], chips: Sequence[int], ways: Sequence[Sequence[How]], way: How
+) -> Float[np.ndarray, "runs"]:
+    """Memory of the fullest chip where a way can be used, 0 elsewhere."""
+    found = np.zeros(len(alone))
+    rows = np.flatnonzero([way in usable for usable in ways])
+    if len(rows):
+        is_pipeline, is_expert_parallel = (np.full(len(rows), way == one) for one in ("pipeline", "expert parallel"))
+        run = alone.rows(rows).on(np.array(chips)[rows], is_pipeline, is_expert_parallel)
+        found[rows] = placing.memory_gb(run, activations_gb[rows])
+    return found
+
+
+@dataclass(frozen=True)
+class _Room:
+    """Memory of one chip, what a forced number of them needs in each way they can be used, and the fewest, if any."""
+
+    capacity_gb: float
+    needed_gb: Mapping[How, float]
+    fewest: Placement | None
+
+
+def _forced(
+    alone: Situation, activations_gb: float, devices: int, parallel: Parallel, ways: Sequence[How], room: _Room
+) -> Placement:
+    model, capacity_gb = alone.model, room.capacity_gb
     if not ways:
         what = f"be at most the {model.layers} layers"
         if parallel == "tp":
@@ -160,31 +211,29 @@ def _forced(alone: Situation, activations_gb: float, devices: int, parallel: Par
             what = f"be one of {even}, which deal evenly the {model.mixture.experts} experts"
         raise UsageError(f"devices must {what} of {model.name}; got {devices}")
     for way in ways:
-        if found := _resident(alone, activations_gb, devices, way, capacity_gb):
-            return found
+        needed_gb = room.needed_gb[way]
+        if needed_gb <= capacity_gb:
+            return Placement(_on(alone, devices, way), "one chip" if devices == 1 else way, needed_gb, capacity_gb)
     if found := streamed(alone, activations_gb, devices, parallel):
         return found
-    needed_gb = memory_gb(_on(alone, devices, ways[0]), activations_gb)
-    found = _fewest(alone, activations_gb, parallel, capacity_gb)
-    least = f"it needs {found.run.chips}" if found else "no number of them holds it"
+    least = f"it needs {room.fewest.run.chips}" if room.fewest else "no number of them holds it"
     raise UsageError(
-        f"devices must be enough to hold {model.name}, which takes {needed_gb:,.1f} GB of the {capacity_gb:g} GB of each "
-        f"{alone.device.name}; got {devices}, {least}"
+        f"devices must be enough to hold {model.name}, which takes {room.needed_gb[ways[0]]:,.1f} GB of the "
+        f"{capacity_gb:g} GB of each {alone.device.name}; got {devices}, {least}"
     )
 
 
-def _fewest(alone: Situation, activations_gb: float, parallel: Parallel, capacity_gb: float) -> Placement | None:
-    found = fewest(alone.columns, np.array([activations_gb]), parallel)
-    if not found.fits[0]:
+def _fewest(alone: Situation, found: Fewest, place: int, capacity_gb: float) -> Placement | None:
+    if not found.fits[place]:
         return None
-    how = HOW[found.how[0]]
-    return Placement(_on(alone, int(found.runs.chips[0]), how), how, float(found.needed_gb[0]), capacity_gb)
+    how = HOW[found.how[place]]
+    run = _on(alone, int(found.runs.chips[place]), how)
+    return Placement(run, how, float(found.needed_gb[place]), capacity_gb)
 
 
-def _resident(alone: Situation, activations_gb: float, chips: int, way: How, capacity_gb: float) -> Placement | None:
-    run = _on(alone, chips, way)
-    needed_gb = memory_gb(run, activations_gb)
-    return Placement(run, "one chip" if chips == 1 else way, needed_gb, capacity_gb) if needed_gb <= capacity_gb else None
+def _usable(alone: Situation, devices: int, parallel: Parallel) -> list[How]:
+    """Ways that so many chips can be used, the usual one first."""
+    return [way for way in _ways(alone, parallel) if _can(alone, devices, way)]
 
 
 def _ways(alone: Situation, parallel: Parallel) -> tuple[How, ...]:

@@ -107,6 +107,17 @@ class Fit:
 
     def belief(self, effects: Sequence[Effect]) -> tuple[Float[np.ndarray, "some"], Float[np.ndarray, "some some"]]:
         """Mean and covariance of some parameters; of one that the fit has not, its prior."""
+        # A grid of many thousand runs asks for the same few dozen sets again and again.
+        chosen = tuple(effects)
+        if chosen not in self._beliefs:
+            self._beliefs[chosen] = self._belief(chosen)
+        return self._beliefs[chosen]
+
+    @cached_property
+    def _beliefs(self) -> dict[tuple[Effect, ...], tuple[np.ndarray, np.ndarray]]:
+        return {}
+
+    def _belief(self, effects: Sequence[Effect]) -> tuple[np.ndarray, np.ndarray]:
         known = np.array([effect in self.places for effect in effects], dtype=bool)
         place = np.array([self.places.get(effect, 0) for effect in effects], dtype=np.int64)
         unseen = prior([effect for effect, is_known in zip(effects, known, strict=True) if not is_known])

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..answer import Answer
 from ..ranges import Range
-from ..report.answer import tables
+from ..report.answer import in_full
 from .kept import Row, falls, plain
 
 FEWEST = "fewest"
@@ -82,7 +82,7 @@ def words(found: Sequence[Answer]) -> Words:
         if one.refusal:
             cells.append(f"!{texts.setdefault(one.refusal, len(texts))}")
             continue
-        table = tables([one], "")[0]
+        table = in_full(one)
         names = tuple((row[0], row[1]) for row in table.rows)
         said = [texts.setdefault(note, len(texts)) for note in table.notes[:2]]
         values = [cell for row in table.rows for cell in row[2:]]

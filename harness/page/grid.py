@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...kernels.model import Model
 from ..answer import Answer, Ask, answers, true_bits
@@ -58,8 +58,22 @@ class Grid:
 
 
 def rows(cells: Sequence[Ask]) -> list[Answer]:
-    """The answers to some cells, in their order."""
-    return answers(cells)
+    """The answers to some cells, in their order, without the remarks, of which the page shows none.
+
+    A number of devices that is forced and also the fewest changes nothing, so that it is not asked twice.
+    """
+    free = [one for one in cells if one.devices is None]
+    fewest = {_case(ask): one for ask, one in zip(free, answers(free, remarked=False), strict=True)}
+    known = [fewest.get(_case(ask)) for ask in cells]
+    is_known = [one is not None and ask.devices in (None, one.chips) for ask, one in zip(cells, known, strict=True)]
+    rest = iter(answers([ask for ask, told in zip(cells, is_known, strict=True) if not told], remarked=False))
+    return [
+        replace(one, ask=ask) if told and one else next(rest) for ask, one, told in zip(cells, known, is_known, strict=True)
+    ]
+
+
+def _case(ask: Ask) -> tuple[str, str, str, int]:
+    return ask.model.name, ask.device.name, ask.weight, ask.context
 
 
 def models(names: Sequence[str]) -> tuple[Model, ...]:

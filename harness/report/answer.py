@@ -28,7 +28,7 @@ def tables(answers: Sequence[Answer], source: str) -> list[Table]:
         source: of the model's shape, in words.
     """
     notes = [f"model: {source}", answers[0].interval or interval_note()]
-    return _full(answers[0], notes) if len(answers) == 1 else [_lines(answers, notes)]
+    return [in_full(answers[0], notes), _breakdown(answers[0])] if len(answers) == 1 else [_lines(answers, notes)]
 
 
 def interval_note() -> str:
@@ -111,7 +111,8 @@ def _csv(records: Sequence[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def _full(one: Answer, notes: Sequence[str]) -> list[Table]:
+def in_full(one: Answer, notes: Sequence[str] = ()) -> Table:
+    """Every figure of one answer with its interval, and below it what it rests on."""
     columns = [Column("figure", text=True), Column("unit", text=True), Column("low"), Column("point"), Column("high")]
     rows = [
         _row("decode", "tok/s", one.tokens_per_s),
@@ -138,12 +139,12 @@ def _full(one: Answer, notes: Sequence[str]) -> list[Table]:
         *unknown,
         *notes,
     ]
-    return [Table(_title(one, f"{one.chips}x {one.ask.device.name}"), columns, rows, said), _breakdown(one)]
+    return Table(_title(one, f"{one.chips}x {one.ask.device.name}"), columns, rows, said)
 
 
 def _breakdown(one: Answer) -> Table:
     total = sum(one.parts_us.values())
-    columns = [Column("term", text=True), Column("time", "us"), Column("share", "%")]
+    columns = [Column("term", text=True), Column("time", "us"), Column("share", "%", bar=True)]
     return Table(
         "Where a token's time goes, at the point",
         columns,
@@ -155,21 +156,21 @@ def _lines(answers: Sequence[Answer], notes: Sequence[str]) -> Table:
     has_price = any(one.cost_per_million is not None for one in answers)
     columns = [
         Column("machine", text=True),
-        Column("placement", text=True),
-        Column("memory", "GB each"),
+        Column("placement", text=True, rank=3),
+        Column("memory", "GB each", rank=8),
         Column("low", "tok/s"),
         Column("point", "tok/s"),
         Column("high", "tok/s"),
         Column("ceiling", "tok/s"),
-        Column("TPOT", "ms"),
-        Column("TTFT", "ms"),
-        Column("typical", "W"),
-        Column("typical", "J/token"),
-        Column("peak", "W"),
-        Column("peak", "J/token"),
-        *([Column("cost", "per million")] if has_price else []),
+        Column("TPOT", "ms", rank=4),
+        Column("TTFT", "ms", rank=2),
+        Column("typical", "W", rank=7),
+        Column("typical", "J/token", rank=5),
+        Column("peak", "W", rank=9),
+        Column("peak", "J/token", rank=6),
+        *([Column("cost", "per million", rank=1)] if has_price else []),
         Column("bound", text=True),
-        Column("basis", text=True),
+        Column("basis", text=True, rank=1),
     ]
     held = sorted((one for one in answers if not one.refusal), key=lambda one: -one.tokens_per_s.point)
     refused = [f"{one.ask.device.name}: {one.refusal}" for one in answers if one.refusal]

@@ -15,8 +15,8 @@ _COLUMNS = [
     Column("XLA", "kB"),
     Column("FLOPs", "k"),
     Column("XLA", "k"),
-    Column("temporary", "kB"),
-    Column("why they differ", text=True),
+    Column("temporary", "kB", rank=2),
+    Column("why they differ", text=True, rank=1),
 ]
 
 

@@ -32,8 +32,8 @@ SUFFIXES = (".csv",)
 
 def table(kernels: Sequence[Kernel], quantity: str, elsewhere: int) -> Table:
     """One row per kernel; the last change of each by its commit."""
-    columns = [Column(name, text=True) for name in ("kernel", "implementation", "residency")]
-    columns += [Column("runs"), Column("commits"), Column("", text=True), Column("latest", _unit(quantity))]
+    columns = [Column("kernel", text=True), Column("implementation", text=True), Column("residency", text=True, rank=2)]
+    columns += [Column("runs", rank=1), Column("commits", rank=3), Column("", text=True), Column("latest", _unit(quantity))]
     columns += [Column("changes"), Column("last change", text=True)]
     rows = [_row(kernel, quantity) for kernel in kernels]
     notes = ["A change lies between two runs: the commit named is the first one after it, + has changes that are not committed"]

@@ -41,7 +41,7 @@ def table(verdicts: Verdicts, title: str) -> Table:
         Column("format", text=True),
         Column("rows"),
         Column("median error", "%"),
-        Column("90th percentile", "%"),
+        Column("90th percentile", "%", rank=1),
         Column("inside 80 %", "%"),
     ]
     rows = verdicts.measured.rows

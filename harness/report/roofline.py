@@ -12,17 +12,17 @@ NOTABLE_SPEEDUP = 1.2
 """Memory that ran this much faster than its ceiling was in another state; less is the usual drift of a shared machine."""
 
 _COLUMNS = [
-    Column("role", text=True),
+    Column("role", text=True, rank=3),
     Column("kernel", text=True),
     Column("code", text=True),
-    Column("per token"),
+    Column("per token", rank=4),
     Column("latency", "us"),
     Column("rate", "GB/s"),
-    Column("intensity", "FLOP/B"),
-    Column("floor", "us"),
-    Column("of ceiling"),
-    Column("95 %"),
-    Column("bound", text=True),
+    Column("intensity", "FLOP/B", rank=6),
+    Column("floor", "us", rank=5),
+    Column("of ceiling", bar=True),
+    Column("95 %", rank=2),
+    Column("bound", text=True, rank=1),
 ]
 
 

@@ -35,17 +35,17 @@ def table(verdicts: Sequence[StepVerdict], *, leave_out: bool) -> Table:
     """Per step: measured, predicted with its interval, error; and what the predictions rest on."""
     columns = [
         Column("model", text=True),
-        Column("layers"),
+        Column("layers", rank=3),
         Column("context"),
         Column("weights", text=True),
-        Column("KV", text=True),
+        Column("KV", text=True, rank=2),
         Column("measured", "us"),
         Column("sum of kernels", "us"),
         Column("predicted", "us"),
         Column("low", "us"),
         Column("high", "us"),
         Column("error", "%"),
-        Column("disturbed"),
+        Column("disturbed", rank=1),
     ]
     rows = [
         [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from . import terminal
 from .output import write_text
 
 PIPE_WIDTH = 200
@@ -23,11 +24,18 @@ SUFFIXES = (".md", ".csv")
 
 @dataclass(frozen=True)
 class Column:
-    """A column's heading, its unit, and whether it holds text (left) or figures (right)."""
+    """A column's heading, its unit, and whether it holds text (left) or figures (right).
+
+    Attributes:
+        rank: what a narrow terminal leaves out first: the highest; 0 is never left out.
+        bar: whether a terminal draws a bar beside the figure, which is a share in percent.
+    """
 
     name: str
     unit: str = ""
     text: bool = False
+    rank: int = 0
+    bar: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,16 +56,47 @@ class Table:
 
 
 def show(table: Table, file: IO[str] | None = None) -> None:
-    """Prints to a terminal, folding text columns to its width; to anything else, as wide as `PIPE_WIDTH`."""
+    """Prints to a terminal, no wider than it is; to anything else, as wide as `PIPE_WIDTH`."""
     console = Console(file=file, highlight=False)
-    drawn = _rich(table, box.SIMPLE_HEAD)
     if console.is_terminal:
-        console.print(f"\n{table.title}", style="bold", markup=False)
-        console.print(drawn)
-    else:
-        print(f"\n{table.title}\n{_plain(drawn, PIPE_WIDTH)}", file=file)
+        _draw(table, console)
+        return
+    print(f"\n{table.title}\n{_plain(_rich(table, box.SIMPLE_HEAD), PIPE_WIDTH)}", file=file)
     for note in table.notes:
         print(f"  {note}", file=file)
+
+
+def _draw(table: Table, console: Console) -> None:
+    """On a terminal: columns that do not fit are left out by rank, and a table that still does not fit is stacked."""
+    width = console.width
+    console.print(f"\n{table.title}", style="bold", markup=False)
+    table = _with_bars(table)
+    places = terminal.kept(table, width)
+    room = terminal.widths(table, places, width)
+    notes = list(table.notes)
+    if room is None:
+        console.print("", *terminal.stacked(table, width), sep="\n", markup=False)
+    else:
+        shown = replace(
+            table, columns=[table.columns[at] for at in places], rows=[[row[at] for at in places] for row in table.rows]
+        )
+        drawn = _rich(shown, box.SIMPLE_HEAD)
+        for column, wide in zip(drawn.columns, room, strict=True):
+            column.width, column.no_wrap = wide, False
+        for column, one in zip(drawn.columns, shown.columns, strict=True):
+            # Rich strips blanks behind a bar in a column that stands right: bars would end where they should begin.
+            column.justify = "left" if one.text or one.bar else "right"
+        console.print(drawn)
+        missing = [_heading(column) for at, column in enumerate(table.columns) if at not in places]
+        notes += [f"not shown in {width} columns: {', '.join(missing)}"] * bool(missing)
+    for note in notes:
+        console.print(*(f"  {line}" for line in terminal.wrapped(note, max(width - 2, 1))), sep="\n", markup=False)
+
+
+def _with_bars(table: Table) -> Table:
+    columns = zip(*table.rows, strict=True) if table.rows else ((),) * len(table.columns)
+    drawn = [terminal.barred(cells) if one.bar else cells for one, cells in zip(table.columns, columns, strict=True)]
+    return replace(table, rows=list(zip(*drawn, strict=True)))
 
 
 def write(tables: Sequence[Table], path: Path) -> None:

@@ -16,14 +16,14 @@ from .words import figure
 
 _COLUMNS = [
     Column("machine", text=True),
-    Column("needs", "GB"),
-    Column("has", "GB"),
+    Column("needs", "GB", rank=4),
+    Column("has", "GB", rank=5),
     Column("low", "tok/s"),
     Column("point", "tok/s"),
     Column("high", "tok/s"),
-    Column("TPOT", "ms"),
-    Column("bound", text=True),
-    Column("basis", text=True),
+    Column("TPOT", "ms", rank=3),
+    Column("bound", text=True, rank=2),
+    Column("basis", text=True, rank=1),
     Column("predict says", "tok/s"),
 ]
 

@@ -15,7 +15,7 @@ ROWS = "rows"
 """The key that names the file of rows."""
 ROWS_SUFFIXES = (".csv",)
 
-_FIGURES = (Column("rows"), Column("median error", "%"), Column("90th percentile", "%"), Column("inside 80 %", "%"))
+_FIGURES = (Column("rows"), Column("median error", "%"), Column("90th percentile", "%", rank=1), Column("inside 80 %", "%"))
 _FIELDS: tuple[str, ...] = (
     "line",
     "id",
@@ -38,8 +38,8 @@ def table(verdicts: Sequence[Verdict], title: str) -> Table:
     columns = [
         Column("hardware", text=True),
         *_FIGURES,
-        Column("refused"),
-        Column("left out"),
+        Column("refused", rank=3),
+        Column("left out", rank=2),
     ]
     labels = sorted({one.hardware for one in verdicts}, key=str.lower)
     body = [_line(label or "(no hardware)", [one for one in verdicts if one.hardware == label]) for label in labels]

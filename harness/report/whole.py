@@ -7,7 +7,13 @@ from ..whole import Span, Whole
 from .table import Column, Table
 from .words import figure, percent
 
-_COLUMNS = [Column("part", text=True), Column("time", "us"), Column("low", "us"), Column("high", "us"), Column("of the step")]
+_COLUMNS = [
+    Column("part", text=True),
+    Column("time", "us"),
+    Column("low", "us"),
+    Column("high", "us"),
+    Column("of the step", bar=True),
+]
 
 _REMAINDER = (
     "what only the whole has: its one dispatch, biases and reshapes between the calls, threads that wait at the end of each "
