@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from hydra.core.singleton import Singleton
 
+from ..errors import UsageError
 from ..overrides import typed_words
 from .identity import Here
 
@@ -28,15 +29,28 @@ class Terms:
         threads: its variables for numbers of threads.
         typed: see `overrides.typed_words`.
         process: its identifier.
+        folder: where it was started, which paths such as `results` start from.
     """
 
     here: Here
     threads: Mapping[str, str] = field(default_factory=lambda: _threads())
     typed: Mapping[str, str] = field(default_factory=typed_words)
     process: int = field(default_factory=os.getpid)
+    folder: str = field(default_factory=os.getcwd)
 
     def take_over(self) -> None:
-        """Makes this process measure as the sweep's own would, and end with it if it is its child."""
+        """Makes this process measure as the sweep's own would, and end with it if it is its child.
+
+        Raises:
+            UsageError: if the folder that the sweep was started in cannot be seen from here.
+        """
+        try:
+            os.chdir(self.folder)
+        except OSError as error:
+            wanted = "one that all machines of a sweep see"
+            raise UsageError(
+                f"the folder to start a sweep in must be {wanted}; got {self.folder!r}: {error.strerror}"
+            ) from None
         for name in _threads().keys() - self.threads.keys():
             del os.environ[name]
         os.environ.update(self.threads)

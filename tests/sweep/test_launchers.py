@@ -1,0 +1,84 @@
+"""The same sweep through every engine that is installed: the same table, and nothing measured twice."""
+
+import csv
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ENGINES = {
+    "basic": ("basic", []),
+    "joblib": ("processes", ["hydra.launcher.n_jobs=2"]),
+    "submitit": ("submitit", []),
+    "ray": ("ray_cluster", ["+hydra.launcher.ray.init.num_cpus=2", "+hydra.launcher.ray.init.include_dashboard=false"]),
+}
+FAST = ("kernel=rope", "context=-1,1,2", "timing=quick", "timing.min_samples=2", "timing.precision=10")
+MODEL = (
+    "{name: tiny, family: decoder, layers: 2, d_model: 64, heads: 4, kv_heads: 2, head_dim: 16, d_ff: 128, vocab: 512,"
+    " max_context: 256, source: test, confidence: found}"
+)
+# Probing the machine takes seconds in every worker, and is no concern of a launcher.
+KNOWN_CEILINGS = """
+import sys
+if "roofcast.harness.sweep.worker" in sys.orig_argv:
+    from roofcast.harness.figures import Ceilings
+    from roofcast.harness.measure import ceilings
+    speeds = Ceilings(read_gbs=20.0, copy_gbs=15.0, triad_gbs=16.0, multiply_add_gflops=100.0, dispatch_us=8.0)
+    probe = ceilings.Probe("none", lambda: 1.0)
+    ceilings.measure_limits = lambda *_: ceilings.Limits(speeds, probe, probe)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("launchers")
+    (folder / "tiny.yaml").write_text(MODEL)
+    (folder / "site").mkdir()
+    (folder / "site" / "sitecustomize.py").write_text(KNOWN_CEILINGS)
+    return folder
+
+
+def sweep(folder: Path, engine: str) -> tuple[subprocess.CompletedProcess[str], list[dict[str, str]]]:
+    """A sweep of three configurations, one of which cannot be, and its table."""
+    launcher, settings = ENGINES[engine]
+    paths = [str(folder / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    # Where they are not set, engines set them for their jobs.
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    environment |= {"PYTHONPATH": os.pathsep.join(paths), "XDG_CACHE_HOME": str(folder / "cache"), "RAY_AUTH_MODE": "disabled"}
+    command = [sys.executable, "-m", "roofcast.harness", "bench", "-m", "model=tiny.yaml", *FAST]
+    command += [f"results={engine}", f"output={engine}.csv", f"hydra/launcher={launcher}", *settings]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200)
+    with open(folder / f"{engine}.csv", newline="") as file:
+        return done, list(csv.DictReader(file))
+
+
+def untimed(rows: list[dict[str, str]]) -> list[list[str]]:
+    """What a row says that is not a time; the commands end in where the results went."""
+    kept = ("job", "status", "reason", "model", "context", "weight_format", "op", "label", "implementation", "host_key")
+    return [[row[name] for name in kept] + [row["reproduce"].partition(" results=")[0]] for row in rows]
+
+
+@pytest.fixture(scope="module")
+def reference(folder: Path) -> list[list[str]]:
+    done, rows = sweep(folder, "basic")
+    assert done.returncode == 2, done.stderr
+    assert [row["status"] for row in rows] == ["refused", "ok", "ok"]
+    return untimed(rows)
+
+
+@pytest.mark.parametrize("engine", ["joblib", "submitit", "ray"])
+def test_every_engine_ends_a_sweep_in_the_same_table_and_resumes_it(
+    engine: str, folder: Path, reference: list[list[str]]
+) -> None:
+    if importlib.util.find_spec(engine) is None:
+        pytest.skip(f"the extra {engine} is not installed")
+    done, rows = sweep(folder, engine)
+    assert done.returncode == 2, done.stderr
+    assert untimed(rows) == reference
+    again, same = sweep(folder, engine)
+    assert again.returncode == 2
+    assert "3 configurations: 1 refused, 2 skipped" in again.stdout
+    assert [row["record_id"] for row in same] == [row["record_id"] for row in rows]
