@@ -3,10 +3,14 @@
 import csv
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
 ENGINES = {
@@ -41,18 +45,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def sweep(folder: Path, engine: str) -> tuple[subprocess.CompletedProcess[str], list[dict[str, str]]]:
-    """A sweep of three configurations, one of which cannot be, and its table."""
+def started(folder: Path, engine: str, *more: str) -> subprocess.Popen[str]:
+    """A sweep of three configurations, one of which cannot be."""
     launcher, settings = ENGINES[engine]
     paths = [str(folder / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
     # Where they are not set, engines set them for their jobs.
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     environment |= {"PYTHONPATH": os.pathsep.join(paths), "XDG_CACHE_HOME": str(folder / "cache"), "RAY_AUTH_MODE": "disabled"}
     command = [sys.executable, "-m", "roofcast.harness", "bench", "-m", "model=tiny.yaml", *FAST]
-    command += [f"results={engine}", f"output={engine}.csv", f"hydra/launcher={launcher}", *settings]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200)
+    command += [f"hydra/launcher={launcher}", *settings, *more]
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=folder, env=environment, **pipes)
+
+
+def sweep(folder: Path, engine: str) -> tuple[int, str, list[dict[str, str]]]:
+    """Its exit code, what it said, and its table."""
+    with started(folder, engine, f"results={engine}", f"output={engine}.csv") as process:
+        told, complaints = process.communicate(timeout=200)
+    assert (folder / f"{engine}.csv").exists(), complaints
     with open(folder / f"{engine}.csv", newline="") as file:
-        return done, list(csv.DictReader(file))
+        return process.returncode, told, list(csv.DictReader(file))
 
 
 def untimed(rows: list[dict[str, str]]) -> list[list[str]]:
@@ -63,8 +75,8 @@ def untimed(rows: list[dict[str, str]]) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def reference(folder: Path) -> list[list[str]]:
-    done, rows = sweep(folder, "basic")
-    assert done.returncode == 2, done.stderr
+    code, _, rows = sweep(folder, "basic")
+    assert code == 2
     assert [row["status"] for row in rows] == ["refused", "ok", "ok"]
     return untimed(rows)
 
@@ -75,10 +87,26 @@ def test_every_engine_ends_a_sweep_in_the_same_table_and_resumes_it(
 ) -> None:
     if importlib.util.find_spec(engine) is None:
         pytest.skip(f"the extra {engine} is not installed")
-    done, rows = sweep(folder, engine)
-    assert done.returncode == 2, done.stderr
+    code, _, rows = sweep(folder, engine)
+    assert code == 2
     assert untimed(rows) == reference
-    again, same = sweep(folder, engine)
-    assert again.returncode == 2
-    assert "3 configurations: 1 refused, 2 skipped" in again.stdout
+    code, told, same = sweep(folder, engine)
+    assert code == 2
+    assert "3 configurations: 1 refused, 2 skipped" in told
     assert [row["record_id"] for row in same] == [row["record_id"] for row in rows]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=lambda one: one.name)
+def test_a_sweep_that_is_stopped_leaves_no_process_of_its_own(how: signal.Signals, folder: Path) -> None:
+    pytest.importorskip("joblib", reason="the extra joblib is not installed")
+    with started(folder, "joblib", f"results={how.name}", "timing.precision=1e-9", "timing.budget_s=600") as process:
+        # Posted once a job has its worker's terms, and then starts it.
+        while not list((folder / how.name).glob("sweeps/*/job-*.standing")):
+            assert process.poll() is None
+            time.sleep(0.1)
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert children
+        process.send_signal(how)
+        process.communicate(timeout=60)
+    _, left = psutil.wait_procs(children, timeout=20)
+    assert left == []
