@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+from roofcast.harness.config import folder_for
 
 ENGINES = {
     "basic": ("basic", []),
@@ -110,3 +111,7 @@ def test_a_sweep_that_is_stopped_leaves_no_process_of_its_own(how: signal.Signal
         process.communicate(timeout=60)
     _, left = psutil.wait_procs(children, timeout=20)
     assert left == []
+
+
+def test_a_sweep_whose_results_go_to_a_bucket_has_a_folder_here() -> None:
+    assert [folder_for(results) for results in ("mine", "s3://bucket/results")] == ["mine", "results"]
