@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from omegaconf import DictConfig
 
 from .doctor import examine, worst
@@ -16,7 +14,7 @@ def run(config: DictConfig) -> int:
     """Examines this machine, JAX included. Returns 1 if something prevents measuring, 0 otherwise."""
     with Progress() as progress:
         progress("examining this machine", 0.0)
-        findings = list(examine(Path(config.results), with_jax=True))
+        findings = list(examine(config.results, with_jax=True))
     show(_table(findings))
     return int(worst(findings) == "error")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
 
 from ..kernels.formats import format_names
 from ..kernels.registry import op_named, op_names
@@ -251,12 +251,18 @@ SCHEMAS = {
 """Verb -> schema."""
 
 
+def folder_for(results: str) -> str:
+    """Where a sweep's own files lie: with its results, or in a folder here where those go to an object store."""
+    return "results" if "://" in results else results
+
+
 def register() -> None:
-    """Makes the schemas and the groups that follow from the code known to Hydra.
+    """Makes the schemas, the groups that follow from the code and `${folder_for:...}` known to Hydra.
 
     Groups `kernel` and `format` have no files: an op's folder and a format's file are their entries, so that
     adding one touches nothing else.
     """
+    OmegaConf.register_new_resolver("folder_for", folder_for, replace=True)
     store = ConfigStore.instance()
     for name, schema in SCHEMAS.items():
         store.store(name=f"{name}_schema", node=schema)

@@ -18,11 +18,11 @@ from .nvidia import gpu_state
 __all__ = ["LEVELS", "Finding", "Level", "examine", "worst"]
 
 
-def examine(results: Path, *, with_jax: bool = False, watch_s: float = 0.5, root: Path = Path("/")) -> Iterator[Finding]:
+def examine(results: Path | str, *, with_jax: bool = False, watch_s: float = 0.5, root: Path = Path("/")) -> Iterator[Finding]:
     """Every check's finding, in the order in which a person would want to read them.
 
     Args:
-        results: folder that measurements are to be kept in.
+        results: folder or URL that measurements are to be kept in.
         with_jax: also start JAX and ask it, which takes seconds.
         watch_s: seconds to watch what other processes do.
         root: where /proc and /sys stand.

@@ -7,7 +7,7 @@ import difflib
 import itertools
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,12 @@ _TYPED: dict[str, str] = {}
 def as_typed(overrides: Sequence[str]) -> str:
     """The overrides of a job as they are typed in a shell: a file where `prepared` made an entry of it."""
     return shlex.join(_TYPED.get(one, one) for one in overrides)
+
+
+def typed_words(more: Mapping[str, str] | None = None) -> Mapping[str, str]:
+    """What `as_typed` knows, with what another process knew added to it."""
+    _TYPED.update(more or {})
+    return dict(_TYPED)
 
 
 def _registered(group: str, name: str, node: DictConfig) -> str:

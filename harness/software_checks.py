@@ -56,15 +56,18 @@ def environment(variables: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("environment", level, f"{name}={value}: {effect}", advice)
 
 
-def results(folder: Path) -> Finding:
-    """Whether measurements can be kept. Where the folder is still to be made, its nearest parent is tried instead."""
-    existing = next((one for one in (folder, *folder.absolute().parents) if one.exists()), folder)
+def results(place: Path | str) -> Finding:
+    """Whether measurements can be kept. Where a folder is still to be made, its nearest parent is tried instead."""
     try:
-        Store(existing).check_writable()
+        Store(place if "://" in str(place) else _existing(Path(place))).check_writable()
     except UsageError as error:
-        what = f"measurements cannot be kept in {folder}: {error}"
+        what = f"measurements cannot be kept in {place}: {error}"
         return Finding("results", "error", what, "Name another folder: results=FOLDER.")
-    return Finding("results", "ok", f"measurements can be kept in {folder}")
+    return Finding("results", "ok", f"measurements can be kept in {place}")
+
+
+def _existing(folder: Path) -> Path:
+    return next((one for one in (folder, *folder.absolute().parents) if one.exists()), folder)
 
 
 def jax_runtime(root: Path) -> Iterator[Finding]:

@@ -34,17 +34,20 @@ class Here:
         host_key: see `host.Host`; before JAX is asked, so that nothing heavy has to be imported.
         code: twelve hexadecimal digits of all source and configuration files of the package.
         own_groups: the same of the user's own folders of configuration.
+        launcher: the same of what starts a sweep's jobs, which may be on another machine than this.
     """
 
     host_key: str
     code: str
     own_groups: str = ""
+    launcher: str = ""
 
     @classmethod
     def of(cls, hydra: Any) -> Here:
         """Where a command runs, whose Hydra configuration this is."""
         own = [Path(source.path) for source in hydra.runtime.config_sources if source.schema == "file"]
-        return cls(_host_key(), _code(), _digest_of_files(own) if own else "")
+        launcher = _digest(OmegaConf.to_container(hydra.launcher)) if "launcher" in hydra else ""
+        return cls(_host_key(), _code(), _digest_of_files(own) if own else "", launcher)
 
     def key(self, config: DictConfig) -> str:
         """What a finished job is found again by: twelve hexadecimal digits."""
@@ -56,7 +59,7 @@ class Here:
         Files of the user's own are entries of groups by now; their content counts.
         """
         said = sorted(one for one in overrides if one.lstrip("+~").partition("=")[0] not in WITHOUT_EFFECT)
-        return _digest([[(one, _entry(one)) for one in said], self.host_key, self.code, self.own_groups])
+        return _digest([[(one, _entry(one)) for one in said], self.host_key, self.code, self.own_groups, self.launcher])
 
 
 def _entry(override: str) -> str:

@@ -26,6 +26,7 @@ from .board import Board, Standing
 from .identity import Here
 from .ledger import Job, Ledger
 from .process import Process, TimeLimitError, WorkerLostError
+from .terms import Announced
 
 REFUSED = 2
 """Exit code of a configuration that cannot be."""
@@ -55,9 +56,12 @@ def _check(config: DictConfig) -> None:
 
 
 def _in_a_sweep(config: DictConfig) -> int:
-    hydra = HydraConfig.get()
-    here, ledger = Here.of(hydra), Ledger.beside(config.results, Path(hydra.sweep.dir))
-    key, spelling = here.key(config), here.spelling(hydra.overrides.task)
+    hydra, terms = HydraConfig.get(), Announced().terms
+    assert terms is not None
+    terms.take_over()
+    ledger = Ledger.beside(config.results, Path(hydra.sweep.dir))
+    # The job is found again by where it runs or, before it is started, by where the sweep does.
+    key, spelling = Here.of(hydra).key(config), terms.here.spelling(hydra.overrides.task)
     board, number = Board(Path(hydra.sweep.dir)), hydra.job.num
     before = ledger.find(key)
     if before is not None and before.is_finished and not config.force and kept_runs(Store(config.results), [before.run_id]):

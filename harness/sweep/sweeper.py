@@ -27,6 +27,7 @@ from .identity import Here
 from .job import kept_runs
 from .ledger import Job, Ledger
 from .outcome import Outcome
+from .terms import Announced, Terms
 from .watch import Watch
 
 Jobs = Sequence[Sequence[str]]
@@ -77,6 +78,7 @@ class ResumingSweeper(Sweeper):
         folder, store = Path(self.config.hydra.sweep.dir), Store(self.config.results)
         ledger = Ledger.beside(self.config.results, folder)
         here = Here.of(self.config.hydra)
+        Announced().terms = Terms(here)
         finished = {} if self.config.force else _finished(ledger, store)
         pending = [job for job in jobs if here.spelling(job) not in finished]
         self._compose_each_value(pending, {one.key_or_group for one in asked if _is_group(one, self.hydra_context)})

@@ -1,6 +1,10 @@
 """Measurements to store, show and compare: one by hand that tests may vary, and a strategy for any that can be."""
 
 import dataclasses
+import pickle
+import subprocess
+import sys
+import textwrap
 import types
 from collections.abc import Mapping
 from typing import Literal, get_args, get_origin, get_type_hints
@@ -11,6 +15,7 @@ from roofcast.harness.columns import Columns
 from roofcast.harness.figures import Ceilings, Compilation, Statistics, Timing, Work
 from roofcast.harness.host import Host
 from roofcast.harness.record import Measurement, Outcome, Run, Subject
+from roofcast.harness.store import Store
 from roofcast.kernels.gemv import Gemv
 
 NUMBERS = st.floats(allow_nan=False)
@@ -125,3 +130,58 @@ def values(hint):
     if origin is Mapping:
         return st.dictionaries(values(arguments[0]), values(arguments[1]), max_size=3)
     return {str: st.text(max_size=8), int: st.integers(-(2**63), 2**63 - 1), float: NUMBERS, bool: st.booleans()}[hint]
+
+
+WRITER = """
+    import dataclasses, itertools, pickle, sys
+    from pathlib import Path
+    from roofcast.harness.record import new_id
+    from roofcast.harness.store import Store
+
+    folder, pickled, batches, size = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    one = pickle.loads(pickled.read_bytes())
+    for _ in itertools.count() if batches < 0 else range(batches):
+        records = [dataclasses.replace(one, record_id=new_id()) for _ in range(size)]
+        Store(folder).append(records)
+        print(*(record.record_id for record in records), flush=True)
+"""
+
+
+@pytest.fixture
+def here(tmp_path):
+    return Store(tmp_path / "results")
+
+
+@pytest.fixture
+def filled(here, measurement):
+    """A store with three files of two measurements."""
+    for _ in range(3):
+        here.append([measurement(), measurement()])
+    return here
+
+
+@pytest.fixture
+def start_writer(tmp_path, measurement):
+    """Starts a process that appends some measurements at a time, and prints their identifiers once they are kept."""
+    pickled = tmp_path / "measurement.pickle"
+    pickled.write_bytes(pickle.dumps(measurement()))
+    started = []
+
+    def start(folder, batches=-1, size=3, before=""):
+        command = [
+            sys.executable,
+            "-c",
+            textwrap.dedent(before) + textwrap.dedent(WRITER),
+            str(folder),
+            str(pickled),
+            str(batches),
+            str(size),
+        ]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()

@@ -121,6 +121,13 @@ def test_numba_is_looked_for_but_not_imported(monkeypatch):
     assert software_checks.numba().level == "note"
 
 
+def test_results_in_an_object_store_are_tried_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert software_checks.results("memory://bucket/doctor").level == "ok"
+    assert software_checks.results("nowhere://bucket/results").level == "error"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_results_that_can_be_kept_leave_no_trace(tmp_path):
     assert software_checks.results(tmp_path / "new" / "folder").level == "ok"
     assert software_checks.results(tmp_path).level == "ok"
