@@ -1,0 +1,190 @@
+"""Every command that README and docs show works: it is run, or, where it measures, its configuration is made."""
+
+import itertools
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from roofcast.harness import cli, jobs
+from roofcast.harness import config as schemas
+from roofcast.harness.filters import as_filters
+from roofcast.harness.overrides import check, prepared, with_files
+from roofcast.harness.plan import plan
+from roofcast.harness.sweep.sweeper import register
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if "generated" not in path.parts)]
+TARGETS = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+
+RUN = ("table", "predict", "claims", "validate", "import", "history", "doctor")
+"""Verbs that are run as they are shown."""
+ONLY_COMPOSED = {
+    "bench": "it measures for minutes; CI runs it",
+    "gate": "it measures two revisions for minutes; tests/gate runs it",
+    "gate selftest": "it measures for a quarter of an hour; tests/gate runs it on less",
+    "report": "it takes half a minute; tests/harness/page runs it",
+    "validate leave_one_out=true": "it takes twenty seconds; what it printed is in results/leave_one_out.txt",
+    "table grid=true output=all.csv": "it writes 150 MB; narrower grids are run",
+}
+"""Verb, or verb and overrides -> why only its configuration is made and checked."""
+
+FENCE = re.compile(r"^ {0,3}```(\w*|\{\w+\}[^\n]*)\n(.*?)^ {0,3}```$", re.MULTILINE | re.DOTALL)
+NAMED_IN_FILE = re.compile(r"^```\w+\n# ([\w./-]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NAMED_BEFORE = re.compile(r"`([\w./-]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+STEP = re.compile(r"^ *- run: (.+)$", re.MULTILINE)
+INLINE = re.compile(r"`(roofcast [^`]+)`")
+PLACEHOLDER = re.compile(r"\b[A-Z]{3,}\b|\.\.\.|\bkeys?=value\b")
+
+
+def files(page):
+    """The files that a page shows: name -> text."""
+    text = page.read_text(encoding="utf-8")
+    return {name: body for pattern in (NAMED_IN_FILE, NAMED_BEFORE) for name, body in pattern.findall(text)}
+
+
+def commands(page):
+    """The command lines of a page's indented blocks and workflows, in order."""
+    text = page.read_text(encoding="utf-8")
+    for line in FENCE.sub(lambda found: "\n".join(f"    {one}" for one in STEP.findall(found[2])), text).splitlines():
+        if line.startswith("    "):
+            yield line.strip()
+
+
+def inline(page):
+    """Whole command lines within sentences."""
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    return [one for one in map(" ".join, (found.split() for found in INLINE.findall(text))) if not PLACEHOLDER.search(one)]
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch):
+    monkeypatch.setattr(sys, "argv", list(sys.argv))
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+
+
+@pytest.fixture(params=PAGES, ids=lambda page: page.relative_to(ROOT).with_suffix("").as_posix())
+def page(request, tmp_path, monkeypatch, filled):
+    """A page, in a folder that has its files, those of other pages that it does not show itself, and a store."""
+    shown = {}
+    for one in [*PAGES, request.param]:
+        shown |= files(one)
+    for name, text in shown.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    filled(tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    return request.param
+
+
+def test_every_command_of_a_page_works(page, capsys):
+    failed = {}
+    for line in commands(page):
+        said = complaint(line)
+        err = capsys.readouterr().err
+        if said:
+            failed[line] = f"{said} {err}".strip()
+    assert failed == {}
+
+
+def test_every_command_in_a_sentence_can_be_understood(page):
+    for line in inline(page):
+        composed(shlex.split(line)[1:])
+
+
+def test_an_unknown_command_is_not_passed_over():
+    assert complaint("roofcast foretell model=gpt2") == "it is not known to this test"
+    assert complaint("rm -rf results") == "it is not known to this test"
+    assert complaint("make coffee") == "it is not known to this test"
+    with pytest.raises(Exception, match="contxt"):
+        composed(["predict", "contxt=3"])
+
+
+def test_what_is_only_composed_has_a_reason_and_is_shown():
+    shown = {line.partition("#")[0].strip() for one in PAGES for line in commands(one)}
+    for words, reason in ONLY_COMPOSED.items():
+        assert reason
+        assert any(line.startswith(f"roofcast {words}") for line in shown), words
+
+
+def complaint(line):
+    """What is wrong with a command line of the documentation; empty where it works."""
+    words = shlex.split(re.sub(r"\$\{\{.*?\}\}", "main", line), comments=True)
+    match words:
+        case ["make"]:
+            return ""
+        case ["make", target, *given] if target in TARGETS:
+            return made(target, given)
+        case [".", ".venv/bin/activate"]:
+            return ""
+        case ["duckdb", "-c", query]:
+            return "" if duckdb.sql(query).fetchall() else "it finds nothing"
+        case ["roofcast" | ".venv/bin/roofcast", *rest]:
+            return told(rest)
+    return "it is not known to this test"
+
+
+def made(target, given):
+    arguments = [one for text in given for one in shlex.split(text.removeprefix("ARGS="))]
+    if target == "bench":
+        composed(["bench", *arguments])
+        return ""
+    missing = [one for one in arguments if not (ROOT / one).exists()]
+    return f"it names {missing}, which are not there" if missing else ""
+
+
+def told(words):
+    """Of a command line of roofcast."""
+    typed = " ".join(words)
+    if any(typed.startswith(one) for one in ONLY_COMPOSED) and "--help" not in words:
+        composed(words)
+        return ""
+    if words[0] not in RUN and "--help" not in words:
+        return "it is not known to this test"
+    code = cli.run(words)
+    return "" if code == cli.OK else f"it ends with {code}"
+
+
+def composed(words):
+    """Makes every configuration of a command line, and of a question about a step its plan.
+
+    Raises:
+        Exception: what Hydra or a check says of a word that is wrong.
+    """
+    verb, *rest = words
+    if rest and f"{verb}_{rest[0]}" in cli.VERBS:
+        verb, *rest = f"{verb}_{rest[0]}", *rest[1:]
+    shorthand = {"import": with_files, "table": as_filters}.get(verb, list)
+    schemas.register()
+    register([])
+    given = [one for one in prepared(shorthand(rest)) if one not in ("-m", "--help")]
+    choices = map(sweep, without_launcher(given))
+    for job in itertools.product(*choices):
+        config = jobs._composed(verb, job)
+        check(config, verb)
+        if verb == "bench":
+            assert plan(config).step
+
+
+def without_launcher(words):
+    """The other words; what names a launcher is checked against its file, for its extra may not be installed."""
+    name = next((one.partition("=")[2] for one in words if one.startswith("hydra/launcher=")), None)
+    known = yaml.safe_load((ROOT / "conf" / "hydra" / "launcher" / f"{name}.yaml").read_text()) if name else {}
+    for one in words:
+        if one.startswith("hydra.launcher."):
+            place = known
+            for key in one.partition("=")[0].split(".")[2:]:
+                place = place[key]
+    return [one for one in words if not one.startswith(("hydra/launcher=", "hydra.launcher."))]
+
+
+def sweep(word):
+    """The overrides that a word with commas stands for."""
+    (override,) = OverridesParser.create().parse_overrides([word])
+    if not override.is_sweep_override():
+        return [word]
+    return [f"{override.get_key_element()}={one}" for one in override.sweep_string_iterator()]
