@@ -21,6 +21,21 @@ myst_heading_anchors = 3
 exclude_patterns = ["build"]
 
 
+OUTSIDE = {
+    "CONTRIBUTING.md": "generated/contributing.md",
+    "results/README.md": "generated/results.md",
+    "results/claims.md": "generated/claims.md",
+}
+"""A file of the repository that pages link to -> its copy in the site. GitHub follows the link as it stands."""
+
+
 def setup(app) -> None:
-    """Writes the generated pages before Sphinx looks for pages."""
+    """Writes the generated pages before Sphinx looks for pages, and turns links out of `docs/` to their copies."""
     generate.write(HERE)
+    app.connect("source-read", _inside)
+
+
+def _inside(app, name: str, source: list[str]) -> None:
+    up = "../" * (name.count("/") + 1)
+    for path, page in OUTSIDE.items():
+        source[0] = source[0].replace(f"]({up}{path})", f"](/{page})")

@@ -272,6 +272,18 @@ def contributing() -> str:
     return (KEPT.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
+def results() -> str:
+    """The list of the runs that are kept, as a page; its links go to the claims alone."""
+    text = (KEPT / "README.md").read_text(encoding="utf-8")
+    return re.sub(r"\[([^]]+)\]\((?!claims\.md)[^)]+\)", r"`\1`", text)
+
+
+def claims() -> str:
+    """The kept table of an article's statements, as a page."""
+    text = (KEPT / "claims.md").read_text(encoding="utf-8")
+    return "# What an article's figures come to\n\n" + text.replace("### ", "## ")
+
+
 def _table(table: Table) -> str:
     return markdown(table).partition("\n\n")[2]
 
@@ -291,5 +303,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "generated/devices.md": devices,
     "generated/formats.md": formats,
     "generated/contributing.md": contributing,
+    "generated/results.md": results,
+    "generated/claims.md": claims,
 }
 """Page -> what makes it."""
