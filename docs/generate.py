@@ -34,7 +34,7 @@ GROUPS: Mapping[str, str] = {
     "model": "the transformer: a name of the [models](models.md) in any spelling, a Hugging Face `config.json`, or a YAML file",
     "format": "number formats of weights, KV cache and activations: a name of the [formats](formats.md)",
     "format.weight": "format of the weights alone",
-    "format.kv": "format of the KV cache alone; where only `format` is given, that of the weights if a cache can have it, else bf16",
+    "format.kv": "format of the KV cache alone; where only `format` is given, that of the weights, or bf16",
     "format.activation": "format of what passes between the kernels",
     "kernel": "ops to measure: `all`, `step` (all of them and the whole step), or one folder of `kernels/`",
     "kernel.ops": "a list of ops, such as `[gemv,attention]`; `[step]` is the whole step alone",
@@ -176,8 +176,8 @@ def accuracy() -> str:
     return _page(
         [
             "# Accuracy",
-            "How far predictions are off, and what the 80 % intervals held. Every figure on this page is for rows that the fit had "
-            "not seen. An error is predicted over published, less 1; its size is shown. [How to read it](../reading.md).",
+            "How far predictions are off, and what the 80 % intervals held. Every figure is for rows that the "
+            "fit had not seen. An error is predicted over published, less 1; its size is shown. [How to read it](../reading.md).",
             "## Published decode speeds",
             "This is what `roofcast validate` prints, computed when this page was built. Five folds; all rows of one hardware "
             "and model are held out together.",
@@ -190,8 +190,8 @@ def accuracy() -> str:
             "from the others and its specification.",
             markdown(kernel_report.table(kernels, kernel_rows.EVIDENCE)).partition("\n\n")[2],
             "## What this does not say",
-            "The time to the first token, power and energy are not validated: too little is published. Speeds of this machine's "
-            "own whole steps are validated by `roofcast validate steps=own`, on your machine, from your own measurements.",
+            "The time to the first token, power and energy are not validated: too little is published. Speeds of this "
+            "machine's own whole steps are validated by `roofcast validate steps=own`, on your machine, from your own measurements.",
         ]
     )
 
@@ -203,7 +203,8 @@ def models() -> str:
         model, known = model_named(name), facts("model", name)
         rows.append(
             [name, model.family, str(model.layers), str(model.d_model), f"{model.heads}/{model.kv_heads}",
-             figure(known["counted"]["params_b"]), figure(known.get("published_params_b")), str(known["source"]), str(known["confidence"])]
+             figure(known["counted"]["params_b"]), figure(known.get("published_params_b")), str(known["source"]),
+             str(known["confidence"])]
         )  # fmt: skip
     columns = [
         Column("name", text=True), Column("family", text=True), Column("layers"), Column("d_model"), Column("heads/KV heads"),
@@ -238,8 +239,9 @@ def devices() -> str:
     return _page(
         [
             "# Devices",
-            f"{len(rows)} machines of `conf/device/`. Every figure has its source, date and basis in its file; `roofcast report` "
-            "shows them figure by figure. A basis of `recalled` means that no document was found. [Add a chip](../tutorials/chip.md).",
+            f"{len(rows)} machines of `conf/device/`. Every figure has its source, date and basis in its file; "
+            "`roofcast report` shows them figure by figure. A basis of `recalled` means that no document was found. "
+            "[Add a chip](../tutorials/chip.md).",
             _table(Table("", columns, rows)),
         ]
     )
@@ -252,7 +254,12 @@ def formats() -> str:
         one = format_named(name)
         true_bits = 8 * one.nbytes((4096, 4096)) / 4096**2
         rows.append([f"`{name}`", f"{true_bits:g}", ", ".join(one.roles), _first_line(one)])
-    columns = [Column("name", text=True), Column("bits per element"), Column("may hold", text=True), Column("what it is", text=True)]
+    columns = [
+        Column("name", text=True),
+        Column("bits per element"),
+        Column("may hold", text=True),
+        Column("what it is", text=True),
+    ]
     return _page(
         [
             "# Number formats",

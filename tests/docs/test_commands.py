@@ -149,7 +149,10 @@ def told(words):
         return ""
     if words[0] not in (*RUN, *WHOLE_VERBS):
         return "it is not known to this test"
-    code = cli.run(words)
+    try:
+        code = cli.run(words)
+    except SystemExit as ended:  # Hydra ends the process when it has shown its help.
+        code = ended.code
     return "" if code == cli.OK else f"it ends with {code}"
 
 

@@ -76,9 +76,13 @@ def test_the_site_builds_without_a_warning_and_asks_no_network(site):
     assert done.returncode == 0, done.stderr
     pages = list(built.rglob("*.html"))
     assert len(pages) > len(list((site / "docs").rglob("*.md")))
-    loads = re.compile(r"<(?:script|img|iframe)[^>]+src=\"(?:https?:)?//|<link[^>]+rel=\"stylesheet\"[^>]+href=\"(?:https?:)?//")
+    loads = re.compile(
+        r"<(?:script|img|iframe)[^>]+src=\"(?:https?:)?//|<link[^>]+rel=\"stylesheet\"[^>]+href=\"(?:https?:)?//"
+    )
     assert not [path.name for path in pages if loads.search(path.read_text(encoding="utf-8"))]
-    assert not [path.name for path in built.rglob("*.css") if re.search(r"(?:@import|url\()\W*(?:https?:)?//", path.read_text())]
+    assert not [
+        path.name for path in built.rglob("*.css") if re.search(r"(?:@import|url\()\W*(?:https?:)?//", path.read_text())
+    ]
 
 
 def test_links_of_the_front_page_lead_somewhere():
