@@ -25,6 +25,7 @@ OUTSIDE = {
     "CONTRIBUTING.md": "generated/contributing.md",
     "results/README.md": "generated/results.md",
     "results/claims.md": "generated/claims.md",
+    "results/predict.md": "generated/predict.md",
 }
 """A file of the repository that pages link to -> its copy in the site. GitHub follows the link as it stands."""
 

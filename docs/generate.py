@@ -176,7 +176,7 @@ def accuracy() -> str:
     return _page(
         [
             "# Accuracy",
-            "How far predictions are off, and what the 80 % intervals held. Every figure is for rows that the "
+            "How far predictions are off, and what 80 % intervals held. Every figure is for rows that the "
             "fit had not seen. An error is predicted over published, less 1; its size is shown. [How to read it](../reading.md).",
             "## Published decode speeds",
             "This is what `roofcast validate` prints, computed when this page was built. Five folds; all rows of one hardware "
@@ -280,15 +280,21 @@ def contributing() -> str:
 
 
 def results() -> str:
-    """The list of the runs that are kept, as a page; its links go to the claims alone."""
+    """The list of the runs that are kept, as a page; its links go to those that are pages."""
     text = (KEPT / "README.md").read_text(encoding="utf-8")
-    return re.sub(r"\[([^]]+)\]\((?!claims\.md)[^)]+\)", r"`\1`", text)
+    return re.sub(r"\[([^]]+)\]\((?!(?:claims|predict)\.md)[^)]+\)", r"`\1`", text)
 
 
 def claims() -> str:
     """The kept table of an article's statements, as a page."""
     text = (KEPT / "claims.md").read_text(encoding="utf-8")
     return "# What an article's figures come to\n\n" + text.replace("### ", "## ")
+
+
+def predict() -> str:
+    """The kept answer of `predict`, as a page."""
+    text = (KEPT / "predict.md").read_text(encoding="utf-8")
+    return "# An answer of predict\n\n" + text.replace("### ", "## ")
 
 
 def _table(table: Table) -> str:
@@ -312,5 +318,6 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "generated/contributing.md": contributing,
     "generated/results.md": results,
     "generated/claims.md": claims,
+    "generated/predict.md": predict,
 }
 """Page -> what makes it."""

@@ -19,6 +19,7 @@ from roofcast.harness.sweep.sweeper import register
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if "generated" not in path.parts)]
+KEPT = ROOT / "results"
 TARGETS = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
 
 RUN = ("table", "predict", "claims", "validate", "import", "history", "doctor")
@@ -105,6 +106,45 @@ def test_an_unknown_command_is_not_passed_over():
     assert complaint("make coffee") == "it is not known to this test"
     with pytest.raises(Exception, match="contxt"):
         composed(["predict", "contxt=3"])
+
+
+def test_the_runs_that_are_kept_say_which_command_made_them(tmp_path, monkeypatch):
+    listed = dict(re.findall(r"^\| \[(\S+)\]\(\S+\) \| `([^`]+)` \|", (KEPT / "README.md").read_text(), re.MULTILINE))
+    kept = {path.name for pattern in ("*.md", "*.txt") for path in KEPT.glob(pattern)}
+    assert set(listed) == kept - {"README.md"}
+    for command in listed.values():
+        assert complaint_of_kept(command) == "", command
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    assert cli.run(shlex.split(listed["predict.md"])[1:]) == cli.OK
+    (new, figures), (old, known) = (taken_apart(folder / "predict.md") for folder in (tmp_path / "results", KEPT))
+    assert new == old, "generate it anew: " + listed["predict.md"]
+    # Another linear algebra library may round the last digit that is shown the other way.
+    assert figures == pytest.approx(known, rel=0.02)
+
+
+def complaint_of_kept(command):
+    words = shlex.split(command.partition(" > ")[0])
+    if words[0] == "make":
+        return made(words[1], words[2:])
+    composed(words[1:])
+    return ""
+
+
+def taken_apart(path):
+    """A file's words, and its figures."""
+    text = re.sub(r"[ -]{2,}", " ", path.read_text(encoding="utf-8"))
+    return re.sub(r"\d[\d.,]*", "#", text), [
+        float(one.replace(",", "").rstrip(".")) for one in re.findall(r"(?<![\w.-])\d[\d,]*\.?\d*(?![\w.-])", text)
+    ]
+
+
+def test_the_front_page_quotes_the_run_that_is_kept():
+    kept = (KEPT / "bench.md").read_text(encoding="utf-8")
+    quoted = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## ")[0]
+    rows = [line for line in quoted.splitlines() if line.startswith(("| ", "Ceilings"))]
+    assert len(rows) > 15
+    assert [line for line in rows if line not in kept] == []
 
 
 def test_what_is_only_composed_has_a_reason_and_is_shown():

@@ -64,7 +64,7 @@ def test_the_accuracy_page_holds_what_validate_computes_and_what_is_kept(made):
     text = made("accuracy")
     assert re.search(r"^\| all +\| +2\d\d \| +\d+\.\d \|", text, re.MULTILINE)
     assert "| decode_attention |" in re.sub(" +", " ", text)
-    assert "$ roofcast validate leave_one_out=true" in text
+    assert "Each machine predicted by a fit to the others" in text
 
 
 def test_the_site_builds_without_a_warning_and_asks_no_network(site):
