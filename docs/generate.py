@@ -176,8 +176,8 @@ def accuracy() -> str:
     return _page(
         [
             "# Accuracy",
-            "How far predictions are off, and what 80 % intervals held. Every figure is for rows that "
-            "the fit had not seen. An error is predicted over published, less 1; its size is shown. [How to read it](../reading.md).",
+            "How far predictions are off, and what 80 % intervals held. Every figure is for rows that the fit had not seen. "
+            "An error is predicted over published, less 1; its size is shown. [How to read it](../reading.md).",
             "## Published decode speeds",
             "This is what `roofcast validate` prints, computed when this page was built. Five folds; all rows of one hardware "
             "and model are held out together.",
@@ -190,8 +190,8 @@ def accuracy() -> str:
             "from the others and its specification.",
             markdown(kernel_report.table(kernels, kernel_rows.EVIDENCE)).partition("\n\n")[2],
             "## What this does not say",
-            "The time to the first token, power and energy are not validated: too little is published. Speeds of "
-            "this machine's own whole steps are validated by `roofcast validate steps=own`, on your machine, from your own measurements.",
+            "The time to the first token, power and energy are not validated: too little is published. Whole steps of your own "
+            "machine are validated by `roofcast validate steps=own`, from your own measurements.",
         ]
     )
 

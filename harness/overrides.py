@@ -138,7 +138,9 @@ def check(config: DictConfig, verb: str) -> None:
     except OmegaConfBaseException as error:
         raise UsageError(explain(error, verb)) from None
     given = dict(_leaves("", OmegaConf.to_container(config)))
-    for name in (*_keys(verb), *(f"{part}.{one}" for part in _PARTS if config.get(part) is not None for one in _fields(_PARTS[part]))):
+    # A group may be left out altogether, as `import` does with the format.
+    parts = [part for part in _PARTS if config.get(part) is not None]
+    for name in (*_keys(verb), *(f"{part}.{one}" for part in parts for one in _fields(_PARTS[part]))):
         if not any(key == name or key.startswith(f"{name}.") for key in given):
             raise UsageError(f"{name} must have a value; ~{name} took it away")
     for name, value in given.items():
