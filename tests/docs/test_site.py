@@ -18,22 +18,27 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """Sources as the builder gets them: the pages of the repository, and beside them those that are made."""
+    """A copy of the sources, built where Sphinx is installed; the pages that the code makes are there in any case."""
     folder = tmp_path_factory.mktemp("site")
     for name in ("docs", "results"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("generated", "*.parquet", "__pycache__"))
     shutil.copy(ROOT / "CONTRIBUTING.md", folder)
-    spec = importlib.util.spec_from_file_location("generate", folder / "docs" / "generate.py")
-    generate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generate)
-    generate.write(folder / "docs")
-    return folder
+    if importlib.util.find_spec("sphinx") is None:
+        spec = importlib.util.spec_from_file_location("generate", folder / "docs" / "generate.py")
+        generate = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(generate)
+        generate.write(folder / "docs")
+        return folder, None
+    options = ("-q", "-W", "--keep-going", "-b", "html")
+    command = (sys.executable, "-m", "sphinx", *options, str(folder / "docs"), str(folder / "build"))
+    return folder, subprocess.run(command, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
 def made(site):
     """Text of a generated page."""
-    return lambda name: (site / "docs" / "generated" / f"{name}.md").read_text(encoding="utf-8")
+    folder, _ = site
+    return lambda name: (folder / "docs" / "generated" / f"{name}.md").read_text(encoding="utf-8")
 
 
 def test_every_key_of_every_verb_has_a_type_and_a_meaning(made):
@@ -68,14 +73,13 @@ def test_the_accuracy_page_holds_what_validate_computes_and_what_is_kept(made):
 
 
 def test_the_site_builds_without_a_warning_and_asks_no_network(site):
-    if importlib.util.find_spec("sphinx") is None:
+    folder, done = site
+    if done is None:
         pytest.skip("Sphinx, of the extra docs, is not installed")
-    built = site / "build"
-    command = (sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", str(site / "docs"), str(built))
-    done = subprocess.run(command, capture_output=True, text=True)
+    built = folder / "build"
     assert done.returncode == 0, done.stderr
     pages = list(built.rglob("*.html"))
-    assert len(pages) > len(list((site / "docs").rglob("*.md")))
+    assert len(pages) > len(list((folder / "docs").rglob("*.md")))
     loads = re.compile(
         r"<(?:script|img|iframe)[^>]+src=\"(?:https?:)?//|<link[^>]+rel=\"stylesheet\"[^>]+href=\"(?:https?:)?//"
     )
