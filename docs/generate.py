@@ -12,7 +12,8 @@ from pathlib import Path
 
 import yaml
 from roofcast import conf
-from roofcast.harness.calibrate.decode import EVIDENCE
+from roofcast.harness.calibrate.decode import EVIDENCE, parameters
+from roofcast.harness.calibrate.effects import Effect, prior_of
 from roofcast.harness.calibrate.kernels import rows as kernel_rows
 from roofcast.harness.calibrate.published import read
 from roofcast.harness.catalogue import facts, names
@@ -196,6 +197,39 @@ def accuracy() -> str:
     )
 
 
+def parameters_page() -> str:
+    """Every parameter of the decode model: what was believed, on what grounds, and what the evidence made of it."""
+    given = parameters()
+    rows = []
+    for one in given["parameters"]:
+        before = prior_of(Effect(one["term"], one["family"], one["level"]))
+        figures = (before.mean, before.sd, one["value"], one["sd"])
+        rows.append([one["term"], one["family"], one["level"], *(f"{value:.2f}" for value in figures), before.why])
+    columns = [
+        Column("term", text=True),
+        Column("family", text=True),
+        Column("of", text=True),
+        Column("prior mean"),
+        Column("prior sd"),
+        Column("fitted"),
+        Column("sd"),
+        Column("what the prior rests on", text=True),
+    ]
+    units = "\n".join(f"- `{term}`: {unit}" for term, unit in given["units"].items())
+    doubt = given["doubt"]
+    widening = ", ".join(f"{how} {factor:g}" for how, factor in doubt["widening"].items())
+    return _page(
+        [
+            "# Parameters of the decode model",
+            "From `harness/calibrate/decode.yaml` and `harness/calibrate/effects.py`. [What they mean](../method.md).",
+            units,
+            f"Scatter: {doubt['benchmark']:g} of benchmarks, {doubt['undisclosed']:g} where something is not disclosed, as standard "
+            f"deviations of log time. Widening: {widening}.",
+            _table(Table("", columns, rows)),
+        ]
+    )
+
+
 def models() -> str:
     """Every model with its shape and where that comes from."""
     rows = []
@@ -312,6 +346,7 @@ def _sentence(text: str) -> str:
 PAGES: Mapping[str, Callable[[], str]] = {
     "generated/keys.md": keys,
     "generated/accuracy.md": accuracy,
+    "generated/parameters.md": parameters_page,
     "generated/models.md": models,
     "generated/devices.md": devices,
     "generated/formats.md": formats,
