@@ -223,8 +223,8 @@ def parameters_page() -> str:
             "# Parameters of the decode model",
             "From `harness/calibrate/decode.yaml` and `harness/calibrate/effects.py`. [What they mean](../method.md).",
             units,
-            f"Scatter: {doubt['benchmark']:g} of benchmarks, {doubt['undisclosed']:g} where something is not disclosed, as standard "
-            f"deviations of log time. Widening: {widening}.",
+            f"Scatter: {doubt['benchmark']:g} of benchmarks, {doubt['undisclosed']:g} where something is not disclosed, "
+            f"as standard deviations of log time. Widening: {widening}.",
             _table(Table("", columns, rows)),
         ]
     )

@@ -147,6 +147,13 @@ def test_the_front_page_quotes_the_run_that_is_kept():
     assert [line for line in rows if line not in kept] == []
 
 
+def test_no_command_stands_in_the_text_as_if_it_were_prose():
+    """Such a line has lost its indent, and with it this test."""
+    loose = re.compile(r"^(?:\$ )?(?:make [A-Z]+=|roofcast [a-z_]+ (?:-|\w+[=.])).*", re.MULTILINE)
+    for one in PAGES:
+        assert loose.findall(FENCE.sub("", one.read_text(encoding="utf-8"))) == [], one.name
+
+
 def test_what_is_only_composed_has_a_reason_and_is_shown():
     shown = {line.partition("#")[0].strip() for one in PAGES for line in commands(one)}
     for words, reason in ONLY_COMPOSED.items():
