@@ -70,6 +70,9 @@ def write(folder: Path) -> None:
         # An unchanged page keeps its time, so that Sphinx builds nothing anew.
         if not target.exists() or target.read_text(encoding="utf-8") != text:
             target.write_text(text, encoding="utf-8")
+    for old in (folder / "generated").glob("*.md"):
+        if f"generated/{old.name}" not in PAGES:
+            old.unlink()
 
 
 def keys() -> str:
