@@ -2,7 +2,7 @@
 # GNU make 3.81, which macOS ships, must understand this file.
 
 .DEFAULT_GOAL := help
-.PHONY: help bench test lint cuda clean lock
+.PHONY: help bench test lint docs cuda clean lock
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -27,14 +27,18 @@ lint: .venv/.dev ## check formatting, style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
 
+docs: .venv/.docs ## build the documentation site in build/docs
+	@$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --builder html docs build/docs $(ARGS)
+	@echo "build/docs/index.html"
+
 cuda: .venv/.run ## add JAX's CUDA 13 build to .venv
 	@$(INSTALL) --require-hashes -r requirements/cuda.txt
 
 clean: ## remove .venv, build outputs and caches; results/ stays
-	@rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .benchmarks
+	@rm -rf .venv build docs/generated dist *.egg-info .pytest_cache .ruff_cache .hypothesis .benchmarks
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# --- setting up: .venv/.python, .run and .dev each say that a stage is complete ---
+# --- setting up: .venv/.python, .run, .dev and .docs each say that a stage is complete ---
 
 # A pyenv shim is on the path even where its Python is not, so each candidate has to run.
 CANDIDATES := $(or $(PYTHON),python3 python3.13 python3.12 python3.11)
@@ -44,7 +48,7 @@ VERSION := import sys; print("%d.%d" % sys.version_info[:2])
 ifdef PYTHON
 ifneq ($(shell { $(PYTHON) -c '$(VERSION)'; } 2>/dev/null),$(shell cat .venv/.python 2>/dev/null))
 .venv/.python: another-python
-.PHONY: help bench test lint cuda clean lock
+.PHONY: help bench test lint docs cuda clean lock
 another-python:
 endif
 endif
@@ -70,6 +74,10 @@ endif
 	@$(INSTALL) --require-hashes -r requirements/dev.txt
 	@touch $@
 
+.venv/.docs: .venv/.run requirements/docs.txt
+	@$(INSTALL) --require-hashes -r requirements/docs.txt
+	@touch $@
+
 # --- the lock ---
 
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
@@ -81,4 +89,5 @@ lock: .venv/.dev ## resolve requirements/*.txt anew from pyproject.toml
 	@$(call listed,["build-system"]["requires"]) | $(COMPILE) - -o requirements/build.txt
 	@$(COMPILE) pyproject.toml -o requirements/run.txt
 	@$(call listed,$(EXTRAS)["dev"]) | $(COMPILE) - -c requirements/build.txt -c requirements/run.txt -o requirements/dev.txt
+	@$(call listed,$(EXTRAS)["docs"]) | $(COMPILE) - -c requirements/run.txt -c requirements/dev.txt -o requirements/docs.txt
 	@$(call listed,$(EXTRAS)["cuda"]) | $(COMPILE) - -c requirements/run.txt -o requirements/cuda.txt

@@ -80,7 +80,7 @@ def test_the_locks_give_each_machine_what_pyproject_asks_for(python, system, mac
                 version = str(requirement.specifier).removeprefix("==")
                 assert found.setdefault(requirement.name, version) == version, f"{lock.name} has another {requirement.name}"
     extras = PROJECT["optional-dependencies"]
-    for line in (*PROJECT["dependencies"], *extras["dev"], *extras["cuda"]):
+    for line in (*PROJECT["dependencies"], *extras["dev"], *extras["docs"], *extras["cuda"]):
         wanted = Requirement(line)
         assert wanted.specifier.contains(found[wanted.name]), f"{line}; locked {found[wanted.name]}"
 
