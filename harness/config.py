@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -256,22 +257,24 @@ def folder_for(results: str) -> str:
     return "results" if "://" in results else results
 
 
-def register() -> None:
-    """Makes the schemas, the groups that follow from the code and `${folder_for:...}` known to Hydra.
+def register(verbs: Iterable[str] = tuple(SCHEMAS)) -> None:
+    """Makes the schemas of some verbs, the groups that follow from the code and `${folder_for:...}` known to Hydra.
 
     Groups `kernel` and `format` have no files: an op's folder and a format's file are their entries, so that
     adding one touches nothing else.
     """
     OmegaConf.register_new_resolver("folder_for", folder_for, replace=True)
     store = ConfigStore.instance()
-    for name, schema in SCHEMAS.items():
-        store.store(name=f"{name}_schema", node=schema)
+    for verb in verbs:
+        store.store(name=f"{verb}_schema", node=SCHEMAS[verb])
     store.store(group="device", name=HERE, node={"name": HERE})
-    for op in measured_ops():
-        store.store(group="kernel", name=op, node=KernelChoice(ops=[op]))
-    store.store(group="kernel", name="all", node=KernelChoice(ops=list(measured_ops())))
-    # The whole step says most beside its kernels, measured in the same minutes: kernel.ops=[step] is the step alone.
-    store.store(group="kernel", name="step", node=KernelChoice(ops=[*measured_ops(), "step"]))
+    if any("kernel" in SCHEMAS[verb].__dataclass_fields__ for verb in verbs):
+        # Their names come with their folders, which a verb that asks for no kernel need not import.
+        for op in measured_ops():
+            store.store(group="kernel", name=op, node=KernelChoice(ops=[op]))
+        store.store(group="kernel", name="all", node=KernelChoice(ops=list(measured_ops())))
+        # The whole step says most beside its kernels, measured in the same minutes: kernel.ops=[step] is the step alone.
+        store.store(group="kernel", name="step", node=KernelChoice(ops=[*measured_ops(), "step"]))
     for name in format_names("weight"):
         store.store(group="format", name=name, node=FormatChoice(weight=name, kv=kv_of(name)))
 

@@ -45,7 +45,7 @@ def run(verb: str, overrides: Sequence[str], action: Callable[[DictConfig], int]
         except BrokenPipeError:
             raise NobodyReadsError from None
 
-    schemas.register()
+    schemas.register([verb])
     if verb == _SWEEPS_AS_ONE:
         # The other verbs have no use for what it imports.
         from .sweep.sweeper import register
