@@ -149,7 +149,7 @@ def streamed(alone: Situation, activations_gb: float, chips: int = 1, parallel: 
         return None
     # The format that is asked for holds all that streams, whatever an engine does with an LM head that stays.
     alone = replace(alone, engine=replace(alone.engine, narrow_head=True))
-    usual = [way for way in _usable(alone, chips, parallel) if way != "expert parallel"]
+    usual: list[How] = [way for way in _usable(alone, chips, parallel) if way != "expert parallel"]
     run = _on(alone, chips, usual[0] if usual else "pipeline")
     cached_gb = cache_gb(run, activations_gb)
     if cached_gb > capacity_gb:
