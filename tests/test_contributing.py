@@ -115,7 +115,7 @@ def test_the_command_offers_what_was_added(help_text, group, name):
 
 @pytest.fixture(scope="module")
 def help_text(python):
-    return python("-m", "roofcast.harness", "table", "--help")
+    return python("-m", "roofcast.harness", "bench", "--help")
 
 
 def test_the_op_enters_the_decode_step_of_the_models_that_need_it(found):
