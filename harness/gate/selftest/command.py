@@ -36,9 +36,7 @@ def run(config: DictConfig) -> int:
     question, policy, effort = question_of(config), policy_of(config), effort_of(config)
     for name in ("base", "head", "suite", "save"):
         if config[name] is not None:
-            raise UsageError(
-                f"{name} must be null in a self-test of kernels; got {config[name]!r}"
-            )
+            raise UsageError(f"{name} must be null in a self-test of kernels; got {config[name]!r}")
     if config.comparisons < 1:
         raise UsageError(f"comparisons must be a whole number from 1; got {config.comparisons}")
     if any(not 0 < one < 10 for one in config.slowdowns):
