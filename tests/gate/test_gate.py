@@ -16,20 +16,7 @@ from roofcast.harness.gate import command
 from roofcast.harness.gate.selftest import command as selftest
 
 ROOT = Path(__file__).parent.parent.parent
-MODEL = """
-name: tiny
-family: decoder
-layers: 2
-d_model: 64
-heads: 4
-kv_heads: 2
-head_dim: 16
-d_ff: 128
-vocab: 512
-max_context: 256
-source: test
-confidence: found
-"""
+MODEL = (Path(__file__).parent.parent / "tiny.yaml").read_text(encoding="utf-8")
 QUICK = ("least_quads=6", "most_quads=6", "confirmations=1", "budget_s=1", "context=64", "model=tiny.yaml")
 KERNELS = Path("kernels")
 ROPE = KERNELS / "rope" / "xla.py"

@@ -11,20 +11,7 @@ from pathlib import Path
 import pytest
 from roofcast.harness.store import Store
 
-MODEL = """
-name: tiny
-family: decoder
-layers: 2
-d_model: 64
-heads: 4
-kv_heads: 2
-head_dim: 16
-d_ff: 128
-vocab: 512
-max_context: 256
-source: test
-confidence: found
-"""
+MODEL = (Path(__file__).parent.parent / "tiny.yaml").read_text(encoding="utf-8")
 QUICK = ("timing=quick", "timing.budget_s=3", "timing.min_samples=3", "timing.precision=0.5", "context=64")
 
 

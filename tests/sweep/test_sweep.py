@@ -12,20 +12,7 @@ import duckdb
 import pytest
 from roofcast.harness.store import Store
 
-MODEL = """
-name: tiny
-family: decoder
-layers: 2
-d_model: 64
-heads: 4
-kv_heads: 2
-head_dim: 16
-d_ff: 128
-vocab: 512
-max_context: 256
-source: test
-confidence: found
-"""
+MODEL = (Path(__file__).parent.parent / "tiny.yaml").read_text(encoding="utf-8")
 QUICK = ("model=tiny.yaml", "kernel=rope", "timing=quick", "timing.budget_s=1", "timing.min_samples=2", "timing.precision=0.5")
 
 
