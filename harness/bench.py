@@ -161,7 +161,9 @@ def measure(
     measuring = both(device.alone, spent.measuring)
     progress("measuring this machine's ceilings", 0.0)
     shelf = Shelf(sweep, here.key) if sweep else None
-    limits = measure_limits(backend, caches, MEASURED_FORMATS, timer, shelf=shelf, preparing=on_device, measuring=measuring)
+    limits = measure_limits(
+        backend, caches, MEASURED_FORMATS, timer, shelf=shelf, shared=device.shared, alone=device.alone, spent=spent
+    )
     machine = Machine(
         backend=backend,
         cache_bytes=max(caches.values()) if is_gpu else here.last_level_cache_bytes,

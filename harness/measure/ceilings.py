@@ -20,7 +20,7 @@ from ..host import DEFAULT_CACHE_BYTES
 from ..known_ceilings import Known, Shelf
 from ..record import utc_now
 from .prepare import compile_call, prepare
-from .spent import Held
+from .spent import Held, Spent
 from .timer import HOST, Timer
 
 STREAM_MULTIPLE = 16
@@ -72,8 +72,9 @@ def measure_limits(
     timer: Timer = HOST,
     *,
     shelf: Shelf | None = None,
-    preparing: Held = nullcontext,
-    measuring: Held = nullcontext,
+    shared: Held = nullcontext,
+    alone: Held = nullcontext,
+    spent: Spent | None = None,
 ) -> Limits:
     """Measures read, copy and triad from memory, read per cache level, arithmetic peaks and dispatch latency.
 
@@ -83,20 +84,25 @@ def measure_limits(
         formats: number formats to measure a matrix product in.
         timer: what times the probes; that of the kernels, so that their ratio means something.
         shelf: where another process may have left its ceilings, and where this one leaves its own; None asks nobody.
-        preparing, measuring: entered around each of the two.
+        shared, alone: entered around what others may do too, and around what they may not.
+        spent: told what preparing and measuring took.
     """
+    spent = spent or Spent()
     workloads = _workloads(tuple(cache_bytes.items()), tuple(formats))
     known = shelf.find() if shelf else None
     if known is None:
-        with measuring():
+        with alone():
             # Another process may have measured them while this one waited for its turn.
             known = shelf.find() if shelf else None
             if known is None:
-                probes = {name: _fastest(workload, backend, timer) for name, workload in workloads.items()}
-                known = Known(_measured(probes, cache_bytes, formats, timer), {name: one.code for name, one in probes.items()})
+                with spent.proving():
+                    probes = {name: _fastest(workload, backend, timer) for name, workload in workloads.items()}
+                with spent.measuring():
+                    ceilings = _measured(probes, cache_bytes, formats, timer)
+                known = Known(ceilings, {name: one.code for name, one in probes.items()})
                 if shelf is not None:
                     shelf.keep(known)
-    with preparing():
+    with shared(), spent.proving():
         read, multiply_add = (_fastest(workloads[name], backend, timer, known.codes[name]) for name in _GO_ON)
     return Limits(known.ceilings, read, multiply_add)
 

@@ -20,6 +20,7 @@ from ..record import utc_now
 from ..report.output import checked
 from ..report.sweep import SUFFIXES, tell
 from ..store import Store
+from .ahead import Ahead
 from .board import Board
 from .identity import Here
 from .job import kept_runs
@@ -46,6 +47,13 @@ class ResumingSweeper(Sweeper):
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
+        # Others compose in the processes of their jobs, to which they carry the loader.
+        self._ahead = Ahead(hydra_context.config_loader) if type(self.launcher).__name__ == "BasicLauncher" else None
+        if self._ahead is not None:
+            loader: Any = self._ahead
+            self.launcher.setup(
+                hydra_context=HydraContext(loader, hydra_context.callbacks), task_function=task_function, config=config
+            )
 
     def _compose_each_value(self, jobs: Jobs, groups: Container[str]) -> None:
         """Finds what no configuration can have before the first job is measured, not after the last.
@@ -100,6 +108,8 @@ class ResumingSweeper(Sweeper):
         self._compose_each_value(pending, {one.key_or_group for one in asked if _is_group(one, self.hydra_context)})
         with Watch(board, first, len(pending), len(jobs) - len(pending), [as_typed(_swept(job, jobs)) for job in pending]):
             size = self._batch or len(pending)
+            if self._ahead is not None:
+                self._ahead.expect(pending)
             while (done := len(self._returns) - first) < len(pending):
                 self._returns += self.launcher.launch(pending[done : done + size], initial_job_idx=len(self._returns))
         board.clear()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+from hydra.core.override_parser.types import IntervalSweep, Override
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UsageError
 from ..overrides import as_typed
@@ -36,7 +39,7 @@ class TuningSweeper(ResumingSweeper):
     def sweep(self, arguments: list[str]) -> Any:
         optuna = _optuna()
         asked = self._asked(arguments)
-        searched = {one.key_or_group: _distribution(one) for one in asked if one.is_sweep_override()}
+        searched = {one.key_or_group: self._distribution(one) for one in asked if one.is_sweep_override()}
         if not searched:
             raise UsageError("a search must have a key to search, such as blocks.gemv_grain_bytes='interval(4096,1048576)'")
         fixed = [one.input_line for one in asked if not one.is_sweep_override()]
@@ -57,6 +60,27 @@ class TuningSweeper(ResumingSweeper):
         if any(one.value is not None for one in study.trials):
             print(f"  best: {as_typed([f'{name}={value}' for name, value in study.best_params.items()])}")
         return [self._returns]
+
+    def _distribution(self, override: Override) -> optuna.distributions.BaseDistribution:
+        """What Hydra calls a sweep, as Optuna calls it: `interval(1,9)`, on a logarithmic scale `tag(log,interval(1,9))`."""
+        distributions, value = _optuna().distributions, override.value()
+        if isinstance(value, IntervalSweep):
+            assert value.start is not None
+            assert value.end is not None
+            is_log = "log" in value.tags
+            if self._takes_fractions(override.key_or_group):
+                return distributions.FloatDistribution(value.start, value.end, log=is_log)
+            return distributions.IntDistribution(int(value.start), int(value.end), log=is_log)
+        # As Hydra writes them: a list or a null is then a choice too.
+        return distributions.CategoricalDistribution([str(one) for one in override.sweep_string_iterator()])
+
+    def _takes_fractions(self, key: str) -> bool:
+        """Hydra writes whole numbers of an interval as fractions."""
+        try:
+            OmegaConf.update(copy.deepcopy(self.config), key, 0.5)
+        except OmegaConfBaseException:
+            return False
+        return True
 
     def _reached(self, job: Job) -> float | None:
         """What a job's kernels reach of their ceilings; None where one came to no time."""
@@ -92,21 +116,6 @@ def _optuna() -> Any:
         raise UsageError(f"hydra/sweeper=tune needs {wanted}") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
-
-
-def _distribution(override: Override) -> optuna.distributions.BaseDistribution:
-    """What Hydra calls a sweep, as Optuna calls it: `interval(1,9)`, with `tag(log,interval(1,9))` on a logarithmic scale."""
-    distributions = _optuna().distributions
-    value = override.value()
-    if isinstance(value, IntervalSweep):
-        low, high, is_log = value.start, value.end, "log" in value.tags
-        if isinstance(low, int) and isinstance(high, int):
-            return distributions.IntDistribution(low, high, log=is_log)
-        return distributions.FloatDistribution(low, high, log=is_log)
-    assert isinstance(value, ChoiceSweep | RangeSweep)
-    # As Hydra writes them: a list or a null is then a choice too.
-    choices: Sequence[str] = [str(one) for one in override.sweep_string_iterator()]
-    return distributions.CategoricalDistribution(choices)
 
 
 def _line(number: int, of: int, params: Mapping[str, Any], reached: float | None) -> str:
