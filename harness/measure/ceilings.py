@@ -15,10 +15,10 @@ from ...kernels.op import Workload
 from ...kernels.peak import Peak
 from ...kernels.registry import supported
 from ...kernels.stream import Stream
-from ..figures import Ceilings
-from ..host import DEFAULT_CACHE_BYTES
-from ..known_ceilings import Known, Shelf
-from ..record import utc_now
+from ..host.host import DEFAULT_CACHE_BYTES
+from ..store.figures import Ceilings
+from ..store.known_ceilings import Known, Shelf
+from ..store.record import utc_now
 from .prepare import compile_call, prepare
 from .spent import Held, Spent
 from .timer import HOST, Timer

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from ..exclusive import Device
+from ..host.exclusive import Device
 
 _UNTIL_BEGUN_S = 0.05
 """What this process takes to hand a job to its worker; composing meanwhile would delay that."""

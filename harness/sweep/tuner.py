@@ -12,8 +12,8 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ..config.overrides import as_typed
 from ..errors import UsageError
-from ..overrides import as_typed
 from .ledger import Job
 from .outcome import Outcome
 from .sweeper import ResumingSweeper

@@ -20,7 +20,7 @@ from typing import IO, Any
 from omegaconf import DictConfig, OmegaConf
 
 from ..errors import UsageError
-from ..exclusive import Device
+from ..host.exclusive import Device
 
 _MOST_OFTEN_S = 0.5
 """Between two words about how far a measurement is: each costs the measured machine something."""

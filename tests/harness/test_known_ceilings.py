@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from roofcast.harness import known_ceilings
-from roofcast.harness.figures import Ceilings
-from roofcast.harness.known_ceilings import FRESH_S, Known, Shelf
 from roofcast.harness.measure import ceilings
 from roofcast.harness.measure.spent import Spent, both, compiling
+from roofcast.harness.store import known_ceilings
+from roofcast.harness.store.figures import Ceilings
+from roofcast.harness.store.known_ceilings import FRESH_S, Known, Shelf
 
 CODES = {"read": "cpu.numba", "multiply_add": "cpu.numba"}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from roofcast.harness.store import Store
+from roofcast.harness.store.store import Store
 
 KILLS = int(os.environ.get("ROOFCAST_KILLS", "1"))
 JOBS = 5 * KILLS

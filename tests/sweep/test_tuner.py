@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
-from roofcast.harness import bench, cli
-from roofcast.harness.figures import Ceilings
+from roofcast.harness import cli
 from roofcast.harness.measure.ceilings import Limits, Probe
 from roofcast.harness.measure.prepare import Compiled, Kernel
 from roofcast.harness.measure.result import Result, Timed
 from roofcast.harness.measure.rounds import Series
 from roofcast.harness.measure.statistics import Interval
-from roofcast.harness.store import Store
-from roofcast.harness.sweep import job, worker
+from roofcast.harness.store.figures import Ceilings
+from roofcast.harness.store.store import Store
+from roofcast.harness.sweep import bench, job, worker
 from roofcast.kernels.blocks import block_size
 
 pytest.importorskip("optuna", reason="the extra optuna is not installed")
