@@ -1,14 +1,25 @@
 """Settings of every test: JAX on the CPU, annotations checked at run time, and the same random numbers each time."""
 
+import atexit
 import os
 import re
+import shutil
+import tempfile
 from pathlib import Path
 
 # Before JAX is imported by any test: whether there is a GPU must not change what is tested here.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Matrices here are small: threads that wait for one another, on cores that others use too, take ten times as long.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Each process of a run has a folder for temporary files: measurements take turns by a lock there, which nobody else is to
+# wait for, nor to be waited for by. Compiled programs are found again by all processes of a run, and never by the next run.
+_ROOT = os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="roofcast-", dir=_ROOT)
+atexit.register(shutil.rmtree, tempfile.tempdir, ignore_errors=True)
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["XDG_CACHE_HOME"] = str(Path(tempfile.tempdir, "cache"))
 
+import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
@@ -27,3 +38,31 @@ install_import_hook(CHECKED, "beartype.beartype(conf=beartype.BeartypeConf(is_pe
 # Timings of a shared machine are no reason to fail, and a failure must be there again on the next run.
 settings.register_profile("roofcast", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("roofcast")
+
+LONG = ("gate", "harness/test_bench", "harness/page", "sweep", "docs")
+"""Files that take long although they have few tests, by the beginnings of their paths; last, they would keep one process busy
+while the others have ended."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the long files first; with `--no-loadscope-reorder` they are also begun first."""
+    places = {item: item.path.relative_to(Path(__file__).parent).as_posix() for item in items}
+    items.sort(key=lambda item: not places[item].startswith(LONG))
+
+
+SMALL = {"L1": 2**15, "L2": 2**18, "L3": 2**20}
+"""Bytes of caches, for a machine on which what exceeds them is quickly drawn, copied and read."""
+
+
+@pytest.fixture(scope="session")
+def small_machine(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A PYTHONPATH with which roofcast's commands, and the processes that they start, are told of small caches."""
+    folder = tmp_path_factory.mktemp("site")
+    script = f"""
+import sys
+if any(word.startswith("roofcast.harness") for word in sys.orig_argv):
+    from roofcast.harness import linux
+    linux.caches = lambda *_: {SMALL}
+"""
+    (folder / "sitecustomize.py").write_text(script)
+    return os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))

@@ -73,8 +73,8 @@ class Handler:
         scalars = [(places[constant], from_dtype(attributes[constant].dtype)) for constant in constants]
         call = Call(f"{name} {scalars} {_digest(body)}")
         read = reader(call, [_array(one) for one in arguments], [_array(one) for one in results], scalars)
-        # Without reference counts: arrays belong to XLA.
-        options: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
+        # Without reference counts: arrays belong to XLA. Only compiled code calls it, so it needs no wrappers.
+        options: dict[str, Any] = {"error_model": "numpy", "_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
         _PARTS[call] = njit(**options)(body), read
         major, minor = api_version(jax.ffi.include_dir())
         self._span = _compiled(_span, _WORD(call, _WORD, _WORD))
