@@ -11,6 +11,11 @@ from pathlib import Path
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Matrices here are small: threads that wait for one another, on cores that others use too, take ten times as long.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import pytest
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
 # Each process of a run has a folder for temporary files: measurements take turns by a lock there, which nobody else is to
 # wait for, nor to be waited for by. Compiled programs are found again by all processes of a run, and never by the next run.
 _ROOT = os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
@@ -18,10 +23,6 @@ os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="roofcast-", d
 atexit.register(shutil.rmtree, tempfile.tempdir, ignore_errors=True)
 if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["XDG_CACHE_HOME"] = str(Path(tempfile.tempdir, "cache"))
-
-import pytest
-from hypothesis import settings
-from jaxtyping import install_import_hook
 
 KERNELS = Path(__file__).parent.parent / "kernels"
 ANNOTATES_ARRAYS = re.compile(r"^from jaxtyping import", re.MULTILINE)
@@ -61,7 +62,7 @@ def small_machine(tmp_path_factory: pytest.TempPathFactory) -> str:
     script = f"""
 import sys
 if any(word.startswith("roofcast.harness") for word in sys.orig_argv):
-    from roofcast.harness import linux
+    from roofcast.harness.host import linux
     linux.caches = lambda *_: {SMALL}
 """
     (folder / "sitecustomize.py").write_text(script)
