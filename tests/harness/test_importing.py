@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from roofcast.harness import cli
@@ -15,139 +16,8 @@ from roofcast.harness.importing.documents import entries
 from roofcast.harness.importing.names import model_reported
 from roofcast.harness.importing.rows import outcomes
 
-LLAMA = {
-    "build_commit": "8cf427ff",
-    "build_number": 5163,
-    "cpu_info": "AMD Ryzen 7 7800X3D 8-Core Processor",
-    "gpu_info": "NVIDIA GeForce RTX 4080",
-    "backends": "CUDA",
-    "model_filename": "models/Qwen2.5-7B-Instruct-Q4_K_M.gguf",
-    "model_type": "qwen2 7B Q4_K - Medium",
-    "model_size": 4677120000,
-    "model_n_params": 7615616512,
-    "type_k": "f16",
-    "type_v": "f16",
-    "n_gpu_layers": -1,
-    "split_mode": "layer",
-    "no_kv_offload": False,
-    "n_prompt": 0,
-    "n_gen": 128,
-    "n_depth": 512,
-    "test_time": "2025-04-24T11:58:51Z",
-    "avg_ns": 1076767880,
-    "avg_ts": 118.881588,
-}
-SERVING = {
-    "date": "20250424-115850",
-    "backend": "vllm",
-    "model_id": "meta-llama/Llama-3.1-8B-Instruct",
-    "num_prompts": 10,
-    "request_rate": "inf",
-    "max_concurrency": 1,
-    "tensor_parallel_size": "2",
-    "duration": 20.0,
-    "completed": 10,
-    "total_input_tokens": 10240,
-    "total_output_tokens": 1280,
-    "median_tpot_ms": 5.0,
-    "mean_tpot_ms": 5.1,
-}
-LATENCY = {"avg_latency": 1.3, "latencies": [1.28, 1.28, 1.34], "percentiles": {"50": 1.28}}
-RECORD = {
-    "benchmark": {
-        "name": "vLLM benchmark",
-        "extra_info": {
-            "args": {
-                "model": "meta-llama/Llama-3.1-8B",
-                "batch_size": 1,
-                "input_len": 32,
-                "output_len": 128,
-                "tensor_parallel_size": 1,
-                "dtype": "bfloat16",
-                "quantization": None,
-                "kv_cache_dtype": "auto",
-            }
-        },
-    },
-    "model": {"name": "meta-llama/Llama-3.1-8B"},
-    "metric": {"name": "latency", "benchmark_values": [1.28, 1.28, 1.34], "extra_info": {}},
-}
-TRTLLM = {
-    "engine": {
-        "model": "meta-llama/Llama-3.1-70B",
-        "version": "1.0.0",
-        "dtype": "bfloat16",
-        "quantization": "FP8",
-        "kv_cache_dtype": "FP8",
-    },
-    "machine": {"name": "NVIDIA H100 80GB HBM3", "memory.total": 79.1},
-    "world_info": {"tp_size": 4, "pp_size": 1, "ep_size": 1},
-    "request_info": {
-        "num_requests": 10,
-        "avg_num_concurrent_requests": 1.0,
-        "avg_input_length": 1024.0,
-        "avg_output_length": 128.0,
-    },
-    "performance": {"output_throughput_per_user_tok_s": 80.0},
-    "streaming_metrics": {"avg_tpot_ms": 10.0},
-}
-PRINTED = """
-[TRT-LLM] [I]
-===========================================================
-= PYTORCH BACKEND
-===========================================================
-Model:\t\t\tmeta-llama/Llama-3.1-70B
-TensorRT LLM Version:\t1.0.0
-Dtype:\t\t\tbfloat16
-KV Cache Dtype:\t\tFP8
-Quantization:\t\tFP8
-
-===========================================================
-= MACHINE DETAILS
-===========================================================
-NVIDIA H100 80GB HBM3, memory 79.10 GB, 2.62 GHz
-
-===========================================================
-= WORLD + RUNTIME INFORMATION
-===========================================================
-TP Size:                4
-PP Size:                1
-EP Size:                1
-
-===========================================================
-= REQUEST DETAILS
-===========================================================
-Number of requests:             10
-Number of concurrent requests:  1.0000
-Average Input Length (tokens):  1024.0000
-Average Output Length (tokens): 128.0000
-===========================================================
-= PERFORMANCE OVERVIEW
-===========================================================
-Per User Output Throughput [w/ ctx] (tps/user):   80.0000
-Average time-per-output-token [TPOT] (ms):        10.0000
-"""
-PYTEST = {
-    "machine_info": {"machine": "x86_64"},
-    "commit_info": {"id": "b87b9aa"},
-    "datetime": "2026-08-14T16:06:07.146833",
-    "version": "5.1.0",
-    "benchmarks": [
-        {
-            "name": "test_decode",
-            "stats": {"median": 0.5, "mean": 0.51},
-            "extra_info": {
-                "model": "llama-3.1-8b",
-                "hardware": "H100",
-                "engine": "transformers",
-                "weight_bits": 16,
-                "n_chips": 1,
-                "tokens": 32,
-            },
-        },
-        {"name": "test_other", "stats": {"median": 0.5}, "extra_info": {}},
-    ],
-}
+WRITTEN = yaml.safe_load(Path(__file__).with_name("written_by_tools.yaml").read_text(encoding="utf-8"))
+LLAMA, SERVING, LATENCY, RECORD, TRTLLM, PRINTED, PYTEST = WRITTEN.values()
 
 
 @pytest.fixture(autouse=True)
@@ -330,7 +200,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-DOCUMENTS = (LLAMA, SERVING, LATENCY, RECORD, TRTLLM, PYTEST)
+DOCUMENTS = tuple(one for one in WRITTEN.values() if one is not PRINTED)
 
 
 @given(st.sampled_from(DOCUMENTS), st.data())
