@@ -44,7 +44,7 @@ def _run(frame: int, start: int, stop: int) -> None:
     """Runs the body of the call that `frame` is of; in compiled code only."""
 
 
-@overload(_run)
+@overload(_run, jit_options={"no_cfunc_wrapper": True})
 def _run_compiled(frame, start, stop):
     compute, read = _PARTS[frame]
     return lambda frame, start, stop: compute(start, stop, *read(frame))
