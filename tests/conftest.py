@@ -40,15 +40,31 @@ install_import_hook(CHECKED, "beartype.beartype(conf=beartype.BeartypeConf(is_pe
 settings.register_profile("roofcast", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("roofcast")
 
-LONG = ("gate", "harness/test_bench", "harness/page", "sweep", "docs")
-"""Files that take long although they have few tests, by the beginnings of their paths; last, they would keep one process busy
-while the others have ended."""
+LONG = (
+    *(
+        "kernels/test_ops",
+        "gate/test_gate",
+        "docs",
+        "harness/page",
+        "sweep",
+        "gate",
+        "harness/test_bench",
+        "harness/test_whole",
+    ),
+    *("kernels/test_attention", "kernels/test_pallas", "kernels/test_families"),
+)
+"""What takes long, by the beginnings of paths, in the order in which two processes begin them. Last, a long file would keep one
+of them busy alone. What compiles most begins beside what compiles nothing, and others find its kernels on the disk."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the long files first; with `--no-loadscope-reorder` they are also begun first."""
-    places = {item: item.path.relative_to(Path(__file__).parent).as_posix() for item in items}
-    items.sort(key=lambda item: not places[item].startswith(LONG))
+    """Puts long files first; with `--no-loadscope-reorder` they are also begun first."""
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(Path(__file__).parent).as_posix()
+        return next((place for place, beginning in enumerate(LONG) if path.startswith(beginning)), len(LONG))
+
+    items.sort(key=place)
 
 
 SMALL = {"L1": 2**15, "L2": 2**18, "L3": 2**20}
