@@ -2,10 +2,10 @@
 
 import csv
 import json
-import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -21,8 +21,7 @@ def command(*arguments: str) -> list[str]:
 
 
 def sweep(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
-    return subprocess.run(command(*arguments), cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True, timeout=300)
 
 
 def runs(folder: Path) -> dict[str, set[str]]:
@@ -34,10 +33,14 @@ def runs(folder: Path) -> dict[str, set[str]]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, small_machine: str) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("sweep")
     (folder / "tiny.yaml").write_text(MODEL)
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", small_machine)
+        # Programs of its own, so that the first measurement finds none.
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        yield folder
 
 
 def test_a_killed_sweep_loses_nothing_and_repeats_one_job_at_most(folder: Path) -> None:
