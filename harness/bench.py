@@ -31,7 +31,7 @@ from .measure.choice import chosen_peers
 from .measure.compile_cache import keep_programs_in
 from .measure.device import backend_and_kind, free_device_bytes
 from .measure.device_timer import device_timer
-from .measure.prove import POOL_SHARE, Draw
+from .measure.prove import Draw
 from .measure.recording import recorder
 from .measure.result import Machine, Result
 from .measure.rounds import Stopping
@@ -39,7 +39,7 @@ from .measure.timer import CHOICES as TIMERS
 from .measure.timer import choose as choose_timer
 from .nvidia import gpu_state
 from .overrides import as_typed
-from .plan import Plan, plan
+from .plan import POOL_SHARE, Plan, plan
 from .programs import programs_folder
 from .recall import Usual, usual
 from .record import Measurement, Run
