@@ -1,4 +1,4 @@
-"""`roofcast history`: every kernel over the commits that it was measured at, and where it changed."""
+"""`roofcast history`: every kernel over the commits that it was measured at, where it changed, and what the gate said."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from .changes import Change, change_points
 from .errors import UsageError
+from .gate.kept import Judged, verdicts
 from .host import fingerprint
 from .report import history as report
 from .report.output import checked
@@ -53,6 +54,7 @@ class Kernel:
         label, implementation, residency: what was measured.
         points: oldest commit first.
         changes: of the natural logarithm of the quantity that is looked at.
+        judged: what the gate said of its latency, the oldest first.
     """
 
     label: str
@@ -60,6 +62,7 @@ class Kernel:
     residency: str
     points: Sequence[Point]
     changes: Sequence[Change]
+    judged: Sequence[Judged] = ()
 
 
 def run(config: DictConfig) -> int:
@@ -78,16 +81,22 @@ def run(config: DictConfig) -> int:
     for row in found.found:
         point = Point(row["git_commit"], row["git_dirty"], row["started_at"], row["latency_us"], row["share"])
         series.setdefault((row["label"], row["implementation"], row["residency"]), []).append(point)
+    said = _judged(config.results, here)
     kernels = [
-        kernel(name, points, ages, config.quantity, config.least, config.significance)
+        replace(kernel(name, points, ages, config.quantity, config.least, config.significance), judged=_of(name, said.found))
         for name, points in sorted(series.items())
     ]
     show(report.table(kernels, config.quantity, elsewhere))
+    if said.found:
+        show(report.gate_table(said.found))
     if output is not None:
         report.write(kernels, config.quantity, output)
-    if found.complaint:
-        print(f"roofcast: {found.complaint}", file=sys.stderr)
-    return int(bool(found.complaint))
+        if said.found:
+            report.write_verdicts(said.found, output)
+    complaints = [one for one in (found.complaint, said.complaint) if one]
+    for one in complaints:
+        print(f"roofcast: {one}", file=sys.stderr)
+    return int(bool(complaints))
 
 
 def kernel(
@@ -124,6 +133,18 @@ def commit_ages(folder: Path) -> dict[str, int]:
     except (OSError, subprocess.TimeoutExpired):
         return {}
     return {commit: place for place, commit in enumerate(done.stdout.split())} if done.returncode == 0 else {}
+
+
+def _judged(results: str, machine_key: str) -> Report[Judged]:
+    """What the gate said here, the oldest first, by kernel where it said it at once."""
+    place = verdicts(results)
+    report = place.read("machine_key = ?", [machine_key]) if place.is_there else Report([])
+    return replace(report, found=sorted(report.found, key=lambda one: (one.started_at, one.label, one.quantity)))
+
+
+def _of(name: tuple[str, str, str], said: Sequence[Judged]) -> list[Judged]:
+    """What is said of a kernel's latency."""
+    return [one for one in said if (one.label, one.implementation, one.residency) == name and one.quantity == "latency"]
 
 
 def _measured(store: Store, machine_key: str) -> Report[dict]:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..host import Host
 from ..record import Run, Stored, utc_now
 from ..store import Records
-from .judge import Comparison
-from .pair import Estimate
 
+if TYPE_CHECKING:
+    # What only writes verdicts imports SciPy.
+    from .judge import Comparison
+    from .pair import Estimate
+
+CHANGES = ("slower", "faster")
+"""Rulings that say that something has changed."""
 FOLDER = "verdicts"
 """Below the folder of the measurements."""
 
@@ -48,6 +55,18 @@ class Judged(Stored):
     p: float | None = None
     comparisons: int = 0
     host: Host
+
+    @property
+    def words(self) -> str:
+        """The ruling, and of a change its size."""
+        if self.point is None or self.ruling not in CHANGES:
+            return self.ruling
+        return f"{self.ruling} {percent(self.point)}"
+
+
+def percent(shift: float) -> str:
+    """The natural logarithm of a ratio as a change in percent."""
+    return f"{math.expm1(shift):+.1%}"
 
 
 def verdicts(results: str) -> Records[Judged]:
