@@ -35,8 +35,8 @@ PLOT = Plot(
     "history",
     "Regression history",
     "One kernel on one machine, run after run, with 95 % intervals. The share of the ceiling is shown because the speed of a "
-    "shared machine drifts and the ceilings drift with it. roofcast gate says whether a change is one; the table has its verdict "
-    "on a commit against the one that it was held against.",
+    "shared machine drifts and the ceilings drift with it. roofcast gate says whether a change is one: the table has its "
+    "verdict on a commit.",
     "kernels",
     {"rows": Source("kernels", {"series": "series", "envelope": "envelope"}, needs=("fraction",))},
     (
