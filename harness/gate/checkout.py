@@ -156,7 +156,9 @@ def top_of(start: Path, *, any_project: bool = False) -> Path:
 
 def commit_named(top: Path, ref: str) -> str:
     """The full hash of a commit in any of git's spellings; empty where there is none."""
-    return _git(top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}").stdout.strip()
+    found = _git(top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}").stdout.strip()
+    # Of a range git names both ends.
+    return found if found.isalnum() else ""
 
 
 def _commit(top: Path, field: str, ref: str) -> str:

@@ -111,7 +111,9 @@ class Process:
         self._complaints.seek(0)
         lines = [line.strip() for line in self._complaints if line.strip()]
         how = f"ended with signal {-code}" if code < 0 else f"ended with code {code}"
-        return f"{how}: {lines[-1]}" if lines else how
+        # What cannot be parsed names no file in its last line.
+        place = next((line for line in reversed(lines) if line.startswith('File "')), "") if code > 0 else ""
+        return f"{how}: {lines[-1]}{f' ({place})' * bool(place)}" if lines else how
 
 
 def _link(revision: Revision, folder: Path) -> None:
