@@ -106,7 +106,7 @@ def _kept(config: DictConfig, found: Comparison, base_commit: str, head: Revisio
     records = list(judged(found, (base_commit, head.commit), config.residency, run, fingerprint()))
     place = verdicts(config.results)
     place.append(records)
-    return f"{len(records)} verdicts kept in {place.folder}"
+    return f"{len(records)} verdict{'s' * (len(records) != 1)} kept in {place.folder}"
 
 
 def _saved(config: DictConfig) -> int:
