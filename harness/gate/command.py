@@ -19,22 +19,23 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from ...kernels.step import DecodeStep
+from ..config.overrides import as_typed
 from ..errors import UsageError, chosen
-from ..host import fingerprint
-from ..linux import memory_available
-from ..overrides import as_typed
-from ..plan import POOL_SHARE, Plan, plan
-from ..record import Run
-from ..report import gate as report
+from ..history.verdicts import verdicts
+from ..host.host import fingerprint
+from ..host.linux import memory_available
+from ..predict.whole import depths
 from ..report.output import checked
 from ..report.progress import Progress
 from ..report.table import show
-from ..whole import depths
+from ..steps.plan import POOL_SHARE, Plan, plan
+from ..store.record import Run
+from . import report
 from .baseline import Baseline, Capture, Shelf, Terms, check_name, terms
 from .checkout import Revision, commit_named, is_still, overlooked, side_by_side, top_of
 from .environment import LOCKS, SUITE_LOCKS, environments
 from .judge import Comparison, compare
-from .kept import judged, verdicts
+from .kept import judged
 from .pair import Side
 from .process import Process
 from .recalled import DisagreeError, Recalled, agreeing, beside_ceilings

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...kernels import check
 from ...kernels.op import Implementation, Workload, is_peer
-from ..plan import POOL_SHARE
+from ..steps.plan import POOL_SHARE
 from .cost_check import xla_cost
 from .prepare import CACHE_MULTIPLE, Residency, compile_call, outputs, prepare, prepare_peer
 from .result import Machine, Result

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...kernels import check
 from ...kernels.op import Implementation, Workload
-from ..plan import POOL_SHARE
+from ..steps.plan import POOL_SHARE
 from .ceilings import Limits
 from .guard import IMPOSSIBLE, Floor, floor
 from .prepare import Residency

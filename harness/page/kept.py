@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..config import measured_ops
-from ..gate.kept import verdicts
-from ..store import Report, Store
+from ..config.schemas import measured_ops
+from ..history.verdicts import verdicts
+from ..store.store import Report, Store
 
 Row = Mapping[str, Any]
 

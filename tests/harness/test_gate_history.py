@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 from roofcast.harness import cli
 from roofcast.harness.gate.judge import Comparison, Remark
-from roofcast.harness.gate.kept import judged, verdicts
+from roofcast.harness.gate.kept import judged
 from roofcast.harness.gate.pair import Estimate
 from roofcast.harness.gate.verdict import Verdict
-from roofcast.harness.host import fingerprint
-from roofcast.harness.record import Run
-from roofcast.harness.store import Store
+from roofcast.harness.history.verdicts import said, verdicts
+from roofcast.harness.host.host import fingerprint
+from roofcast.harness.store.record import Run
+from roofcast.harness.store.store import Store
 
 SLOWER = Estimate(math.log(1.09), math.log(1.1), math.log(1.11), 1e-9, 64)
 SAME = Estimate(-0.01, 0.0, 0.01, 0.5, 64)
@@ -44,7 +45,7 @@ def kept(tmp_path):
 
 
 def test_verdicts_come_back_as_they_were_kept(tmp_path, kept):
-    found = verdicts(str(tmp_path)).read("machine_key = ?", [kept[0].host.machine_key]).found
+    found = said(str(tmp_path), kept[0].host.machine_key).found
     assert sorted(found, key=lambda one: one.record_id) == sorted(kept, key=lambda one: one.record_id)
     assert {one.quantity: one.ruling for one in found if one.label.startswith("gemv")} == {
         "latency": "slower",
