@@ -110,7 +110,7 @@ def export(data: Data, folder: Path, names: Sequence[str] = ()) -> list[Path]:
     for plot in plots(data.price):
         if names and plot.name not in names:
             continue
-        rows = {name: rows_of(source, data.datasets, chosen)[: plot.most] for name, source in plot.sources.items()}
+        rows = {name: plot.drawn(rows_of(source, data.datasets, chosen)) for name, source in plot.sources.items()}
         if not next(iter(rows.values())):
             continue
         spec = alone(plot, rows)

@@ -35,7 +35,8 @@ def _draw() -> alt.LayerChart | alt.FacetChart:
         .mark_point(shape="diamond", size=46, strokeWidth=1.6, filled=False, color=PURPLE, tooltip=alt.TooltipContent("data"))
         .encode(x="published:Q", y=machine)
     )
-    return alt.layer(ceiling, interval, point, known)
+    # The first layer gives the machines their order.
+    return alt.layer(interval, ceiling, point, known)
 
 
 def _basis(alt: Any) -> alt.Color:

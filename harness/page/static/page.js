@@ -65,7 +65,7 @@
     const rows = Object.fromEntries(Object.entries(plot.sources).map(([key, source]) => [key, chosenRows(source)]));
     const [first] = Object.keys(plot.sources);
     const all = rows[first];
-    if (plot.most) rows[first] = all.slice(0, plot.most);
+    if (plot.most) rows[first] = all.slice(-plot.most);
     given.textContent = describe(plot, all.length, rows[first].length);
     fill(table, plot, all);
     const before = views.get(name);

@@ -5,14 +5,17 @@ import itertools
 import random
 import shutil
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 
 import pytest
+from omegaconf import OmegaConf
+from roofcast import conf
 from roofcast.harness.catalogue import names
-from roofcast.harness.devices import device_named
 from roofcast.harness.models import model_named
 from roofcast.harness.page.build import html
+from roofcast.harness.page.command import grid_of
 from roofcast.harness.page.data import gather
-from roofcast.harness.page.grid import Grid, models
+from roofcast.harness.page.grid import Grid
 from roofcast.harness.record import Outcome, Subject, Work
 from roofcast.harness.store import Store
 from roofcast.harness.workloads import decode_step
@@ -22,7 +25,7 @@ from roofcast.kernels.op import Need, Workload
 
 RECORDS = 10_000
 RUNS = 50
-CODES = ("cpu.numba", "xla.plain")
+CODES = ("cpu.numba", "cpu.fused", "xla.dot", "xla.decoded_sum", "pallas.tiled")
 FORMATS = ("bf16", "int8", "int4", "f32", "fp8")
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -31,10 +34,15 @@ FLAGS = (
 
 
 @pytest.fixture(scope="session")
-def grid() -> Grid:
-    """Few models and all machines: enough for every plot."""
-    machines = tuple(device_named(name) for name in names("device"))
-    return Grid(models(["llama-3.1-8b", "gpt3-175b"]), machines, ("bf16", "int4"), (512, 2048), (None, 8))
+def asked():
+    """The configuration that `roofcast report` has by default."""
+    return OmegaConf.load(files(conf) / "report.yaml")
+
+
+@pytest.fixture(scope="session")
+def grid(asked) -> Grid:
+    """All that the page can be asked by default: how large it is and how fast it loads depends on that."""
+    return grid_of(asked)
 
 
 @pytest.fixture(scope="session")
@@ -98,8 +106,8 @@ def many_calls():
 
 
 @pytest.fixture(scope="session")
-def full_data(full, grid):
-    return gather(full, grid, ["WSE-3_CS-3", "H100_SXM"])
+def full_data(full, grid, asked):
+    return gather(full, grid, list(asked.compare))
 
 
 @pytest.fixture(scope="session")
