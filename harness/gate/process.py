@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..provenance import PACKAGE_FOLDER
+from ..host.provenance import PACKAGE_FOLDER
 from .checkout import Revision
 
 

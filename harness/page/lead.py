@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from statistics import median
 
-from ..report.words import figure, percent
+from ..words import figure, percent
 from .controls import choices
 from .data import Data
 

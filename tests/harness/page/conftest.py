@@ -10,15 +10,15 @@ from importlib.resources import files
 import pytest
 from omegaconf import OmegaConf
 from roofcast import conf
-from roofcast.harness.catalogue import names
-from roofcast.harness.models import model_named
+from roofcast.harness.facts.catalogue import names
+from roofcast.harness.facts.models import model_named
 from roofcast.harness.page.build import html
-from roofcast.harness.page.command import grid_of
 from roofcast.harness.page.data import gather
 from roofcast.harness.page.grid import Grid
-from roofcast.harness.record import Outcome, Subject, Work
-from roofcast.harness.store import Store
-from roofcast.harness.workloads import decode_step
+from roofcast.harness.steps.workloads import decode_step
+from roofcast.harness.store.record import Outcome, Subject, Work
+from roofcast.harness.store.store import Store
+from roofcast.harness.verbs.report import grid_of
 from roofcast.kernels.model import Formats, Step
 from roofcast.kernels.norm import Norm
 from roofcast.kernels.op import Need, Workload

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from roofcast.harness import cli
-from roofcast.harness.answer import answers
 from roofcast.harness.page import kept
 from roofcast.harness.page.build import export, html, pack
 from roofcast.harness.page.controls import CONTROLS, choices
@@ -18,8 +17,9 @@ from roofcast.harness.page.data import gather
 from roofcast.harness.page.plots import PLOTS
 from roofcast.harness.page.plots.plot import rows_of
 from roofcast.harness.page.plots.theme import COLOURS, DARK, LIGHT, SHAPES
+from roofcast.harness.predict.answer import answers
 from roofcast.harness.report.answer import in_full
-from roofcast.harness.store import Store
+from roofcast.harness.store.store import Store
 
 from .conftest import RECORDS, RUNS
 
