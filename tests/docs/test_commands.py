@@ -17,7 +17,7 @@ from roofcast.harness.config import schemas
 from roofcast.harness.config.filters import as_filters
 from roofcast.harness.config.overrides import check, prepared, with_files
 from roofcast.harness.steps.plan import plan
-from roofcast.harness.sweep.sweeper import register
+from roofcast.harness.sweep.plugins import register
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if "generated" not in path.parts)]
