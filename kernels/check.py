@@ -18,8 +18,8 @@ from .formats.base import Plain
 from .op import Tensor, Workload
 
 _DRAWN_ELEMENTS = 2**20
-"""Numbers that are drawn one by one. A larger tensor repeats so many numbers' rows in random order: drawing and rounding
-every element of a gigabyte would take longer than the measurement."""
+"""Numbers that are drawn one by one. A larger tensor repeats so many numbers' rows in random order, and a longer vector its
+beginning: drawing and rounding every element of a gigabyte would take longer than the measurement."""
 _ELEMENT_SPAN = 16
 """No element of a Gaussian result is further out than this many root mean squares."""
 

@@ -10,14 +10,13 @@ from typing import Any
 
 from ...kernels import check
 from ...kernels.op import Implementation, Workload, is_peer
+from ..steps.plan import POOL_SHARE
+from ..store.figures import Residency
 from .cost_check import xla_cost
-from .prepare import CACHE_MULTIPLE, Residency, compile_call, outputs, prepare, prepare_peer
+from .prepare import CACHE_MULTIPLE, compile_call, outputs, prepare, prepare_peer
 from .result import Machine, Result
 from .spent import Held, compiled_s
 from .timer import HOST
-
-POOL_SHARE = 0.5
-"""Share of the free memory that the operands of one batch of kernels may take; drawing and checking need the rest."""
 
 PEER_TOLERANCE = 2e-2
 """Accepted of other libraries, which round the vector to the weights' precision or add up in less than float32. The errors

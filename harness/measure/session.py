@@ -11,10 +11,11 @@ import numpy as np
 
 from ...kernels import check
 from ...kernels.op import Implementation, Workload
+from ..steps.plan import POOL_SHARE
+from ..store.figures import Residency
 from .ceilings import Limits
 from .guard import IMPOSSIBLE, Floor, floor
-from .prepare import Residency
-from .prove import POOL_SHARE, Draw, pool_bytes, ready
+from .prove import Draw, pool_bytes, ready
 from .result import Machine, Result, Timed
 from .rounds import Series, Stopping, calm_samples, levels_of, measure
 from .spent import Held

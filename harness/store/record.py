@@ -34,6 +34,7 @@ __all__ = [
     "Run",
     "Statistics",
     "Status",
+    "Stored",
     "Subject",
     "Timing",
     "Work",
@@ -199,13 +200,26 @@ class Outcome(Columns):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measurement(Columns):
-    """One measurement. A call that was not computed right has no time: such a record cannot be made.
+class Stored(Columns):
+    """What every record has.
 
     Attributes:
         record_id: 32 hexadecimal digits, unique over all records anywhere.
         started_at: ISO 8601 time in UTC.
-        run, subject, outcome, work, host: see there.
+        run: that made it.
+    """
+
+    record_id: str = field(default_factory=new_id)
+    started_at: str
+    run: Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement(Stored):
+    """One measurement. A call that was not computed right has no time: such a record cannot be made.
+
+    Attributes:
+        subject, outcome, work, host: see there.
         compilation: None if the call was not compiled, as another library's never is.
         timing: None unless the status is `ok`, or `refused`, whose samples are kept as evidence.
         statistics: None unless the status is `ok`.
@@ -215,9 +229,6 @@ class Measurement(Columns):
         ValueError: if status, timing and statistics contradict each other.
     """
 
-    record_id: str = field(default_factory=new_id)
-    started_at: str
-    run: Run
     subject: Subject
     outcome: Outcome
     work: Work

@@ -35,7 +35,7 @@ from ..measure.compile_cache import keep_programs_in
 from ..measure.device import backend_and_kind, free_device_bytes
 from ..measure.device_timer import device_timer
 from ..measure.programs import programs_folder
-from ..measure.prove import POOL_SHARE, Draw
+from ..measure.prove import Draw
 from ..measure.recording import recorder
 from ..measure.result import Machine, Result
 from ..measure.rounds import Stopping
@@ -47,7 +47,7 @@ from ..report.output import checked
 from ..report.progress import Progress
 from ..report.summary import summary
 from ..report.table import SUFFIXES, show, write
-from ..steps.plan import Plan, plan
+from ..steps.plan import POOL_SHARE, Plan, plan
 from ..store.known_ceilings import Shelf
 from ..store.recall import Usual, usual
 from ..store.record import Measurement, Run

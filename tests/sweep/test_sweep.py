@@ -2,9 +2,9 @@
 
 import csv
 import json
-import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -20,15 +20,18 @@ def command(*arguments: str) -> list[str]:
 
 
 def sweep(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
-    return subprocess.run(command(*arguments), cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, small_machine: str) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("sweep")
     (folder / "tiny.yaml").write_text(MODEL)
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", small_machine)
+        # Programs of its own, so that the first measurement finds none.
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        yield folder
 
 
 def test_the_table_has_a_row_per_measurement_and_one_per_failure(folder: Path) -> None:
