@@ -138,8 +138,8 @@ def check(config: DictConfig, verb: str) -> None:
     """Resolves what refers to other keys.
 
     Raises:
-        UsageError: for a reference to what is not there, a key that `+key=value` added and that the verb does not know, one
-            that `~key` took away, or a number beyond all bounds.
+        UsageError: for a reference to what is not there, a value that is missing (`???`), a key that `+key=value` added and that
+            the verb does not know, one that `~key` took away, or a number beyond all bounds.
     """
     for key in map(str, config):
         if key not in _keys(verb):
@@ -148,6 +148,8 @@ def check(config: DictConfig, verb: str) -> None:
         OmegaConf.resolve(config)
     except OmegaConfBaseException as error:
         raise UsageError(explain(error, verb)) from None
+    for name in sorted(OmegaConf.missing_keys(config)):
+        raise UsageError(f"{name} must have a value; got ???, which stands for none")
     given = dict(_leaves("", OmegaConf.to_container(config)))
     # A key of the same name that is one value, as a verb may have, has no parts.
     parts = [part for part in _PARTS if part in _keys(verb) and given.get(part, {}) == {}]

@@ -88,7 +88,7 @@ class ResumingSweeper(Sweeper):
         self._ledger = Ledger.beside(self.config.results, self._folder)
         self._here = Here.of(self.config.hydra)
         self._returns: list[JobReturn] = []
-        Announced().terms = Terms(self._here)
+        Announced().terms = Terms(self._here, has_children=type(self.launcher).__name__ == "JoblibLauncher")
         return asked
 
     def _jobs(self, asked: Sequence[Override]) -> Jobs:

@@ -26,6 +26,7 @@ class Terms:
 
     Attributes:
         here: where the sweep runs, by which its jobs are found again when it is repeated from there.
+        has_children: its jobs run in processes that it starts itself, and end with it.
         threads: its variables for numbers of threads.
         typed: see `overrides.typed_words`.
         process: its identifier.
@@ -33,6 +34,7 @@ class Terms:
     """
 
     here: Here
+    has_children: bool = False
     threads: Mapping[str, str] = field(default_factory=lambda: _threads())
     typed: Mapping[str, str] = field(default_factory=typed_words)
     process: int = field(default_factory=os.getpid)
@@ -44,6 +46,9 @@ class Terms:
         Raises:
             UsageError: if the folder that the sweep was started in cannot be seen from here.
         """
+        if self.has_children and os.getppid() != self.process:
+            # The sweep ended while this process started.
+            os._exit(1)
         try:
             os.chdir(self.folder)
         except OSError as error:

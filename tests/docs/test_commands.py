@@ -11,6 +11,7 @@ import duckdb
 import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep
 from roofcast.harness import cli
 from roofcast.harness.cli import jobs
 from roofcast.harness.config import schemas
@@ -273,4 +274,7 @@ def sweep(word):
     (override,) = OverridesParser.create().parse_overrides([word])
     if not override.is_sweep_override():
         return [word]
+    if isinstance(found := override.value(), IntervalSweep):
+        # A search tries what lies between; the pages search whole numbers.
+        return [f"{override.get_key_element()}={int(one)}" for one in (found.start, found.end)]
     return [f"{override.get_key_element()}={one}" for one in override.sweep_string_iterator()]
