@@ -202,6 +202,16 @@ def test_paper_is_white_and_has_no_controls(opened) -> None:
     page.emulate_media(media="screen")
 
 
+def test_who_wants_no_motion_gets_none(opened) -> None:
+    page = opened.page
+    scrolls = "getComputedStyle(document.documentElement).scrollBehavior"
+    page.emulate_media(reduced_motion="no-preference")
+    assert page.evaluate(scrolls) == "smooth"
+    page.emulate_media(reduced_motion="reduce")
+    assert page.evaluate(scrolls) == "auto"
+    assert page.evaluate("document.getAnimations().length") == 0
+
+
 def test_nothing_was_asked_of_a_network_or_complained_about_in_all_of_this(opened) -> None:
     assert opened.complaints == []
     assert all(url.startswith(("file:", "data:", "blob:")) for url in opened.requests)

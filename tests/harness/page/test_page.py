@@ -14,12 +14,15 @@ from roofcast.harness.page import kept
 from roofcast.harness.page.build import export, html, pack
 from roofcast.harness.page.controls import CONTROLS, choices
 from roofcast.harness.page.data import gather
+from roofcast.harness.page.grid import models
+from roofcast.harness.page.lead import lead
 from roofcast.harness.page.plots import PLOTS
 from roofcast.harness.page.plots.plot import rows_of
 from roofcast.harness.page.plots.theme import COLOURS, DARK, LIGHT, SHAPES
 from roofcast.harness.predict.answer import answers
 from roofcast.harness.report.answer import in_full
 from roofcast.harness.store.store import Store
+from roofcast.harness.words import figure
 
 from .conftest import RECORDS, RUNS
 
@@ -76,6 +79,34 @@ def test_every_plot_has_rows_that_say_where_they_come_from(full_data) -> None:
             assert all(re.match(r"(record|kernel|device|predict|published|validation):", row["from"]) for row in rows)
         first = rows_of(next(iter(plot.sources.values())), full_data.datasets, chosen)
         assert {column.field for column in plot.columns} <= {name for row in first for name in row}
+
+
+def test_the_page_opens_with_what_it_says(full_data) -> None:
+    facts = {one.section: one for one in lead(full_data)}
+    assert list(facts) == ["predictions", "validation", "kernels", "claims"]
+    chosen = choices(full_data)
+    (asked,) = (
+        row
+        for row in full_data.datasets["speeds"]
+        if all(row[name] == chosen[name] for name in ("model", "format", "context", "device"))
+    )
+    assert facts["predictions"].figure == f"{figure(asked['point'])} tokens/s"
+    assert f"{figure(asked['low'])} to {figure(asked['high'])}" in facts["predictions"].said
+    published = [row for row in full_data.datasets["published"] if row["inside"]]
+    inside = sum(row["inside"] == "yes" for row in published)
+    assert facts["validation"].figure == f"{inside} of {len(published)}"
+    assert facts["kernels"].figure == "10,000 measurements"
+    assert facts["claims"].figure == "14 claims"
+
+
+def test_of_a_machine_that_does_not_hold_the_model_the_page_opens_without_a_speed(grid, tmp_path) -> None:
+    small = next(one for one in grid.machines if one.name == "Apple_M3_10c")
+    cell = dataclasses.replace(
+        grid, machines=(small,), models=models(["gpt3-175b"]), formats=("bf16",), contexts=(2048,), devices=(None,)
+    )
+    data = gather(Store(tmp_path / "none"), cell, [])
+    assert [one.section for one in lead(data)] == ["validation", "kernels", "claims"]
+    assert "roofcast bench" in lead(data)[1].said
 
 
 def test_no_predicted_point_lies_outside_its_interval_or_above_its_ceiling(full_data) -> None:
