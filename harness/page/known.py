@@ -141,6 +141,8 @@ def _kernels(some: measured.Rows, envelope: str) -> list[Row]:
             "intensity": plain(2 * n * k / size),
             "gflops": plain(2 * n * k / latency_us / 1e3),
             "latency_us": plain(latency_us),
+            # A product with one vector has an intensity far below any of these chips' ridges.
+            "bound": "memory",
             "bandwidth_gbs": plain(size / latency_us / 1e3),
             "source": measured.SOURCE,
             "date": _COLLECTED,
