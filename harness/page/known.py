@@ -28,9 +28,14 @@ def published() -> list[Row]:
     """Every published speed beside the prediction of a fit that has not seen it, and why where there is none."""
     with (files(conf) / EVIDENCE).open(encoding="utf-8") as file:
         rows, bad = read(file)
+    return judged(validate(rows, bad))
+
+
+def judged(verdicts: Iterable[Verdict]) -> list[Row]:
+    """The verdicts on the published speeds as rows."""
     with (files(conf) / EVIDENCE).open(encoding="utf-8") as file:
         sources = {one["id"]: one for one in csv.DictReader(file)}
-    return [_published(one, sources.get(one.id, {})) for one in validate(rows, bad)]
+    return [_published(one, sources.get(one.id, {})) for one in verdicts]
 
 
 def _published(one: Verdict, given: dict[str, str]) -> Row:
