@@ -277,20 +277,28 @@
 
   // --- controls ---
 
+  // Nobody reads ten thousand options, and laying them out takes longer than all plots.
+  const MOST_OPTIONS = 200;
   const optionsOf = (control) => {
-    if (!control.dataset) return data.axes[control.name];
+    if (!control.dataset) return { options: data.axes[control.name], rest: 0 };
     const { columns } = data.datasets[control.dataset];
-    const isWithin = (place) => !control.within || columns[control.within][place] === state[control.within];
-    const found = new Set((columns[control.field] ?? []).filter((value, place) => isKnown(value) && value !== "" && isWithin(place)));
-    const values = [...found].sort((one, other) => (typeof one === "number" ? one - other : one.localeCompare(other)));
-    return control.any ? [page.any, ...values] : values;
+    const counted = new Map();
+    (columns[control.field] ?? []).forEach((value, place) => {
+      const isWithin = !control.within || columns[control.within][place] === state[control.within];
+      if (isWithin && isKnown(value) && value !== "") counted.set(value, (counted.get(value) ?? 0) + 1);
+    });
+    const weight = (value) => (value === state[control.name] ? Infinity : counted.get(value));
+    const most = [...counted.keys()].sort((one, other) => weight(other) - weight(one)).slice(0, MOST_OPTIONS);
+    most.sort((one, other) => (typeof one === "number" ? one - other : one.localeCompare(other)));
+    return { options: control.any ? [page.any, ...most] : most, rest: counted.size - most.length };
   };
   const offer = (control) => {
     const select = document.querySelector(`select[name="${control.name}"]`);
-    const options = optionsOf(control);
+    const { options, rest } = optionsOf(control);
     if (!options.includes(state[control.name])) state[control.name] = options[0] ?? null;
     select.replaceChildren(...options.map((one, at) => element("option", { value: at, textContent: String(one) })));
     select.value = options.indexOf(state[control.name]);
+    if (rest) select.append(element("option", { textContent: `and ${rest} that were measured less often`, disabled: true }));
     if (!options.length) select.append(element("option", { textContent: "none yet" }));
     select.disabled = options.length < 2;
     select.onchange = () => choose(control, options[Number(select.value)]);

@@ -44,10 +44,12 @@ def printed(capsys, ask) -> list[list[str]]:
     return [re.split(r"\s{2,}", line.strip()) for line in lines[rule + 1 :] if line.strip()]
 
 
-def alone(ask) -> list[list[str]]:
-    """The same of a question that is asked alone, without the command line around it."""
-    (one,) = answers([ask])
-    return [[one.refusal]] if one.refusal else [[cell for cell in row if cell] for row in in_full(one).rows]
+def told(asks) -> list[list[list[str]]]:
+    """The same of several questions, without the command line around them."""
+    return [
+        [[one.refusal]] if one.refusal else [[cell for cell in row if cell] for row in in_full(one).rows]
+        for one in answers(asks, remarked=False)
+    ]
 
 
 def shown(data, place) -> list[list[str]]:
@@ -66,7 +68,7 @@ def test_every_answer_is_what_predict_prints(full_data, grid, capsys) -> None:
     assert len(cells) == len(full_data.words.cells)
     refused = next(place for place, cell in enumerate(full_data.words.cells) if cell.startswith("!"))
     for place in [refused, *random.Random(0).sample(range(len(cells)), 6)]:
-        assert shown(full_data, place) == printed(capsys, cells[place]) == alone(cells[place])
+        assert shown(full_data, place) == printed(capsys, cells[place]) == told([cells[place]])[0]
 
 
 def test_every_plot_has_rows_that_say_where_they_come_from(full_data) -> None:
