@@ -21,9 +21,10 @@ setup: .venv/.run ## set .venv up, and no more: what predicts measures nothing
 bench: .venv/.run ## measure the kernels of a decode step here and carry them to other machines
 	@$(BIN)/roofcast bench $(ARGS)
 
-# Two files at a time, and no more than four: what a file compiles it compiles once, and each process holds a JAX.
+# Two files at a time, and no more than four: what a file compiles it compiles once, and each process holds a JAX. Files begin
+# in the order of tests/conftest.py, the long ones first.
 test: .venv/.dev ## run the tests
-	@$(BIN)/pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile $(ARGS)
+	@$(BIN)/pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/.dev ## check formatting, style and types
 	@$(BIN)/ruff format --check .

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..config.schemas import measured_ops
+from ..history.verdicts import verdicts
 from ..store.store import Report, Store
 
 Row = Mapping[str, Any]
 
 _QUERY = """
-SELECT record_id, started_at, host_key, cpu_model, backend, device_kind, op, label, axes, implementation, role, model, context,
-    weight_format, kv_format, count_per_token, flops, bytes_read + bytes_written AS bytes, status, reason,
+SELECT record_id, started_at, host_key, machine_key, cpu_model, backend, device_kind, op, label, axes, implementation,
+    role, model, context, weight_format, kv_format, count_per_token, flops, bytes_read + bytes_written AS bytes, status, reason,
     latency_us, latency_low_us, latency_high_us, bandwidth_gbs, fraction_of_ceiling, fraction_low, fraction_high, bound,
     floor_us, disturbance, read_gbs, multiply_add_gflops, matmul_gflops, residency, timer, method, stop_reason,
     len(samples_us) AS samples, git_commit, git_dirty, overrides, jax_version, run_id,
@@ -26,6 +27,8 @@ SELECT record_id, started_at, host_key, cpu_model, backend, device_kind, op, lab
 FROM records ORDER BY started_at, record_id
 """
 _STEP = "step"
+_JUDGED = ("machine_key", "git_commit", "git_dirty", "label", "implementation", "residency")
+"""What a measurement must share with a verdict of the gate for the verdict to be of the same code on the same machine."""
 _ROOF_ENDS = (0.05, 500.0)
 """Arithmetic intensities, FLOP per byte, between which a decode step's kernels lie."""
 
@@ -34,9 +37,17 @@ def kept(store: Store) -> Report[Row]:
     """Every measurement of a kernel or a whole step, oldest first; none where the store is not there yet."""
     if not store.is_there:
         return Report([])
-    report = store.query(_QUERY)
+    report, place = store.query(_QUERY), verdicts(str(store.folder))
+    said = place.read("quantity = 'latency'") if place.is_there else Report([])
+    words = {
+        (one.host.machine_key, one.head_commit, False, one.label, one.implementation, one.residency): one.words
+        for one in said.found
+    }
     wanted = {*measured_ops(), _STEP}
-    return Report([_row(one) for one in report.found if one["op"] in wanted], report.unreadable)
+    rows = [
+        _row(one) | {"gate": words.get(tuple(one[name] for name in _JUDGED), "")} for one in report.found if one["op"] in wanted
+    ]
+    return Report(rows, (*report.unreadable, *said.unreadable))
 
 
 def _row(one: Mapping[str, Any]) -> Row:

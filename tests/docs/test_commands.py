@@ -3,6 +3,7 @@
 import itertools
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from roofcast.harness.config import schemas
 from roofcast.harness.config.filters import as_filters
 from roofcast.harness.config.overrides import check, prepared, with_files
 from roofcast.harness.steps.plan import plan
-from roofcast.harness.sweep.sweeper import register
+from roofcast.harness.sweep.plugins import register
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if "generated" not in path.parts)]
@@ -72,8 +73,16 @@ def quiet(monkeypatch):
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
 
 
+@pytest.fixture(scope="module")
+def store(filled, tmp_path_factory):
+    """A folder of results."""
+    folder = tmp_path_factory.mktemp("results")
+    filled(folder)
+    return folder
+
+
 @pytest.fixture(params=PAGES, ids=lambda page: page.relative_to(ROOT).with_suffix("").as_posix())
-def page(request, tmp_path, monkeypatch, filled):
+def page(request, tmp_path, monkeypatch, store):
     """A page, in a folder that has its files, those of other pages that it does not show itself, and a store."""
     shown = {}
     for one in [*PAGES, request.param]:
@@ -81,7 +90,7 @@ def page(request, tmp_path, monkeypatch, filled):
     for name, text in shown.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
-    filled(tmp_path / "results")
+    shutil.copytree(store, tmp_path / "results")
     monkeypatch.chdir(tmp_path)
     return request.param
 

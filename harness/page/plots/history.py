@@ -35,7 +35,8 @@ PLOT = Plot(
     "history",
     "Regression history",
     "One kernel on one machine, run after run, with 95 % intervals. The share of the ceiling is shown because the speed of a "
-    "shared machine drifts and the ceilings drift with it. roofcast gate says whether a change is one.",
+    "shared machine drifts and the ceilings drift with it. roofcast gate says whether a change is one: the table has its "
+    "verdict on a commit.",
     "kernels",
     {"rows": Source("kernels", {"series": "series", "envelope": "envelope"}, needs=("fraction",))},
     (
@@ -43,6 +44,7 @@ PLOT = Plot(
         Column("fraction", "of ceiling (95 %)", ends=("fraction_low", "fraction_high"), percent=True),
         Column("latency_us", "latency (us, 95 %)", ends=("latency_low_us", "latency_high_us")),
         Column("commit", "commit"),
+        Column("gate", "gate's verdict"),
     ),
     _draw,
     "Nothing was measured here yet: roofcast bench",
