@@ -216,7 +216,9 @@ def _layers(asked: Plan, free_bytes: float) -> int:
         if needed <= room:
             return layers
     free = f"{needed / 1e9:.1f} GB for each revision, of which {room / 1e9:.1f} GB fit"
-    raise UsageError(f"kernel must be ops whose operands fit in memory twice; got step: {layers} layers take {free}")
+    raise UsageError(
+        f"kernel must be ops whose operands fit in memory twice; got step: {layers} layer{'s' * (layers != 1)} take {free}"
+    )
 
 
 def _suite_question(config: DictConfig) -> dict[str, Any]:
