@@ -20,7 +20,10 @@ SELECT record_id, started_at, host_key, machine_key, cpu_model, backend, device_
     floor_us, disturbance, read_gbs, multiply_add_gflops, matmul_gflops, residency, timer, method, stop_reason,
     len(samples_us) AS samples, git_commit, git_dirty, overrides, jax_version, run_id,
     row_number() OVER (
-        PARTITION BY host_key, op, axes, implementation, residency ORDER BY started_at DESC, record_id) = 1 AS newest
+        PARTITION BY host_key, op, axes, implementation, residency ORDER BY started_at DESC, record_id) = 1 AS newest,
+    row_number() OVER (
+        PARTITION BY host_key, op, axes, implementation, residency, model, context, weight_format, kv_format
+        ORDER BY started_at DESC, record_id) = 1 AS newest_in_step
 FROM records ORDER BY started_at, record_id
 """
 _STEP = "step"
@@ -67,6 +70,7 @@ def _row(one: Mapping[str, Any]) -> Row:
         "status": one["status"],
         "reason": one["reason"],
         "newest": one["newest"],
+        "newest_in_step": one["newest_in_step"],
         "intensity": plain(one["flops"] / one["bytes"]) if one["flops"] and one["bytes"] else None,
         "gflops_low": rates[0],
         "gflops": rates[1],
@@ -133,11 +137,12 @@ def roof_lines(envelope: str, rates: Mapping[str, float], origin: str) -> list[R
 def measured_steps(rows: Sequence[Row]) -> list[Row]:
     """Where a token's time goes on the machines that measured a step: the newest kernels, each as often as it is needed.
 
-    Of several implementations the fastest counts, as in `roofcast table`.
+    The newest of that step: steps share kernels, which one that was measured later does not take from the others. Of several
+    implementations the fastest counts, as in `roofcast table`.
     """
     steps: dict[tuple[str, ...], dict[tuple[str, str], Row]] = defaultdict(dict)
     for one in rows:
-        if one["latency_us"] and one["count"] and one["newest"] and one["residency"] == "cold" and one["op"] != _STEP:
+        if one["latency_us"] and one["count"] and one["newest_in_step"] and one["residency"] == "cold" and one["op"] != _STEP:
             step = steps[one["envelope"], one["model"], one["format"], one["context"]]
             key = (one["role"], one["kernel"])
             if key not in step or one["latency_us"] < step[key]["latency_us"]:

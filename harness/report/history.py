@@ -34,9 +34,9 @@ _NUMBERS = ("low", "point", "high", "p", "comparisons")
 
 def table(kernels: Sequence[Kernel], quantity: str, elsewhere: int) -> Table:
     """One row per kernel; the last change of each by its commit."""
-    columns = [Column("kernel", text=True), Column("implementation", text=True), Column("residency", text=True, rank=2)]
-    columns += [Column("runs", rank=1), Column("commits", rank=3), Column("", text=True), Column("latest", _unit(quantity))]
-    columns += [Column("changes"), Column("last change", text=True), Column("gate", text=True)]
+    columns = [Column("kernel", text=True), Column("implementation", text=True), Column("residency", text=True, rank=3)]
+    columns += [Column("runs", rank=2), Column("commits", rank=4), Column("", text=True), Column("latest", _unit(quantity))]
+    columns += [Column("changes", rank=1), Column("last change", text=True), Column("gate", text=True, rank=1)]
     rows = [_row(kernel, quantity) for kernel in kernels]
     notes = ["A change lies between two runs: the commit named is the first one after it, + has changes that are not committed"]
     notes += [f"{elsewhere} measurements of other machines are left out"] * bool(elsewhere)

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Literal
 
 from ...kernels.model import Step
@@ -20,7 +21,7 @@ from ...kernels.op import Need, Workload, is_peer
 from ...kernels.registry import workload_from
 from ..files.columns import Columns, columns, flatten, unflatten
 from ..host.host import Host
-from ..host.provenance import checkout, version_of
+from ..host.provenance import Checkout, checkout, version_of
 from .figures import Ceilings, Compilation, Statistics, Timing, Work
 
 __all__ = [
@@ -44,7 +45,7 @@ __all__ = [
     "utc_now",
 ]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 Status = Literal["ok", "wrong", "refused", "unsupported", "failed"]
 
@@ -84,7 +85,7 @@ class Run(Columns):
     @classmethod
     def start(cls, *, config_hash: str = "", overrides: str = "") -> Run:
         """A new run of the code that is installed here."""
-        code = checkout()
+        code = _code()
         return cls(
             roofcast_version=version_of("roofcast"),
             git_commit=code.commit,
@@ -92,6 +93,12 @@ class Run(Columns):
             config_hash=config_hash,
             overrides=overrides,
         )
+
+
+@cache
+def _code() -> Checkout:
+    """Once per process: what runs is what was there when it was imported, and asking takes a tenth of a second."""
+    return checkout()
 
 
 @dataclass(frozen=True, kw_only=True)

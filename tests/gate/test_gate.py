@@ -66,9 +66,15 @@ def repository(tmp_path_factory):
 
 
 @pytest.fixture
-def gate(repository, monkeypatch, capsys):
-    """Runs the verb in this process, which has imported what it needs, inside the repository."""
+def here(repository, small_machine, monkeypatch):
+    """Inside the repository, on a machine with small caches."""
     monkeypatch.chdir(repository)
+    monkeypatch.setenv("PYTHONPATH", small_machine)
+
+
+@pytest.fixture
+def gate(here, capsys):
+    """Runs the verb in this process, which has imported what it needs, inside the repository."""
 
     def run(*arguments):
         code = cli.run(["gate", *QUICK, *arguments])
@@ -118,13 +124,11 @@ def test_unchanged_revisions_are_compared_in_every_quantity(gate, repository, tm
     assert (tmp_path / "s").read_text().startswith("## roofcast gate: ")
 
 
-def test_a_self_test_goes_on_where_it_was_stopped_and_shows_its_rates(repository, monkeypatch, capsys):
-    monkeypatch.chdir(repository)
+def test_a_self_test_goes_on_where_it_was_stopped_and_shows_its_rates(here, capsys):
     asked = ("gate", "selftest", *QUICK, "kernel.ops=[rope]", "peer_s=0.01", "slowdowns=[0.5]", "load=true", "results=kept")
-    monkeypatch.setattr(selftest, "neighbour", stopped_after_one_round)
-    assert cli.run([*asked, "comparisons=2"]) == 4
-    monkeypatch.undo()
-    monkeypatch.chdir(repository)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selftest, "neighbour", stopped_after_one_round)
+        assert cli.run([*asked, "comparisons=2"]) == 4
     assert cli.run([*asked, "comparisons=2"]) == 0
     said = capsys.readouterr()
     assert [line for line in said.err.splitlines() if line.startswith("round")] == [

@@ -19,7 +19,7 @@ def _draw() -> alt.LayerChart | alt.FacetChart:
             "date:T",
             title="measured (UTC)",
             scale=alt.Scale(type="utc", padding=20),
-            axis=alt.Axis(format="%Y-%m-%d %H:%M", tickCount=4),
+            axis=alt.Axis(tickCount=5, labelExpr="[utcFormat(datum.value, '%Y-%m-%d'), utcFormat(datum.value, '%H:%M')]"),
         )
     )
     share = alt.Y(
