@@ -209,12 +209,16 @@ def _layers(asked: Plan, free_bytes: float) -> int:
         UsageError: if not even the smallest copy fits, or the model has a part that no step is composed of.
     """
     room = POOL_SHARE * free_bytes
-    layers = depths(asked, room)[-1]
-    (step,) = asked.steps((layers,))
-    if (needed := sum(tensor.nbytes for tensor in step.operands().values())) > room:
-        free = f"{needed / 1e9:.1f} GB for each revision, of which {room / 1e9:.1f} GB fit"
-        raise UsageError(f"kernel must be ops whose operands fit in memory twice; got step: {layers} layers take {free}")
-    return layers
+    layers, needed = 0, 0.0
+    for layers in reversed(depths(asked, room)):
+        (step,) = asked.steps((layers,))
+        needed = sum(tensor.nbytes for tensor in step.operands().values())
+        if needed <= room:
+            return layers
+    free = f"{needed / 1e9:.1f} GB for each revision, of which {room / 1e9:.1f} GB fit"
+    raise UsageError(
+        f"kernel must be ops whose operands fit in memory twice; got step: {layers} layer{'s' * (layers != 1)} take {free}"
+    )
 
 
 def _suite_question(config: DictConfig) -> dict[str, Any]:
