@@ -17,7 +17,7 @@ from .formats import format_named
 from .formats.base import Plain
 from .op import Tensor, Workload
 
-_DRAWN_ELEMENTS = 2**22
+_DRAWN_ELEMENTS = 2**20
 """Numbers that are drawn one by one. A larger tensor repeats so many numbers' rows in random order, and a longer vector its
 beginning: drawing and rounding every element of a gigabyte would take longer than the measurement."""
 _ELEMENT_SPAN = 16
