@@ -10,7 +10,7 @@ from scipy import stats
 
 from ..pair import Estimate, judged
 from ..trial import Key
-from ..verdict import Policy, Ruling, confirmed, first_look
+from ..verdict import Policy, Ruling, settled, suspicions
 from .rounds import Round, Series
 
 PEER_LIMIT = 0.10
@@ -99,12 +99,9 @@ def _estimates(one: Round, slowdown: float) -> dict[Key, Estimate]:
 def _ruling(
     place: int, key: Key, first: Mapping[Key, Estimate], slowed: Sequence[Mapping[Key, Estimate]], policy: Policy
 ) -> Ruling:
-    verdict = first_look(first, policy)[key]
-    if not verdict.is_change:
-        return verdict.ruling
     after = [slowed[(place + step) % len(slowed)] for step in range(1, min(policy.confirmations + 1, len(slowed)))]
-    fresh = [estimates[key] for estimates in after if key in estimates]
-    return confirmed(verdict, fresh, policy.least_shift(key[1]), policy).ruling
+    suspected = {key: [one[key] for one in after if key in one]} if key in suspicions(first, policy) else {}
+    return settled(first, suspected, policy)[key].ruling
 
 
 def _median(series: Series, slowdown: float) -> float:
