@@ -14,15 +14,15 @@ from roofcast.harness.calibrate.decode import EVIDENCE, parameters
 from roofcast.harness.calibrate.effects import Effect, prior_of
 from roofcast.harness.calibrate.kernels import rows as kernel_rows
 from roofcast.harness.calibrate.published import read
-from roofcast.harness.catalogue import facts, names
-from roofcast.harness.devices import device_named
-from roofcast.harness.kernel_validation import validate as validate_kernels
-from roofcast.harness.models import model_named
+from roofcast.harness.facts.catalogue import facts, names
+from roofcast.harness.facts.devices import device_named
+from roofcast.harness.facts.models import model_named
 from roofcast.harness.report import kernels as kernel_report
 from roofcast.harness.report.table import Column, Table
 from roofcast.harness.report.validation import table as validation_table
-from roofcast.harness.report.words import figure
-from roofcast.harness.validation import validate
+from roofcast.harness.validation.kernels import validate as validate_kernels
+from roofcast.harness.validation.published import validate
+from roofcast.harness.words import figure
 from roofcast.kernels.formats import format_named, format_names
 from shared import page, table
 

@@ -18,13 +18,13 @@ import psutil
 from omegaconf import DictConfig, OmegaConf
 
 from ..errors import UsageError, chosen
-from ..host import fingerprint
-from ..linux import memory_available
-from ..plan import plan
-from ..report import gate as report
+from ..host.host import fingerprint
+from ..host.linux import memory_available
 from ..report.output import checked
 from ..report.progress import Progress
 from ..report.table import show
+from ..steps.plan import plan
+from . import report
 from .baseline import Baseline, Capture, Shelf, Terms, check_name, terms
 from .checkout import Revision, commit_named, overlooked, side_by_side, top_of
 from .environment import LOCKS, SUITE_LOCKS, environments

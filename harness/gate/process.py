@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..provenance import PACKAGE_FOLDER
+from ..host.provenance import PACKAGE_FOLDER
 from .checkout import Revision
 
 

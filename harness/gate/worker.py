@@ -23,15 +23,15 @@ from ...kernels import check
 from ...kernels.op import Implementation, Workload
 from ...kernels.registry import op_names
 from ..errors import UsageError
-from ..figures import Ceilings
-from ..host import fingerprint
+from ..host.host import fingerprint
 from ..measure.ceilings import Limits, Probe, dispatch_s
 from ..measure.choice import chosen
 from ..measure.device import backend_and_kind
 from ..measure.prepare import Compiled, Kernel, compile_call, prepare
 from ..measure.prove import pool_bytes, ready
 from ..measure.result import Machine, Result
-from ..plan import plan
+from ..steps.plan import plan
+from ..store.figures import Ceilings
 from .orphan import end_with_parent
 
 _PEER_LEAST = 5

@@ -15,8 +15,8 @@ from ...kernels.op import Workload
 from ...kernels.peak import Peak
 from ...kernels.registry import supported
 from ...kernels.stream import Stream
-from ..figures import Ceilings
-from ..host import DEFAULT_CACHE_BYTES
+from ..host.host import DEFAULT_CACHE_BYTES
+from ..store.figures import Ceilings
 from .prepare import compile_call, prepare
 from .timer import HOST, Timer
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ...kernels.op import Need, Workload
-from ..figures import Compilation, Statistics, Timing, Work
-from ..host import Host
-from ..plan import Plan
-from ..record import Measurement, Outcome, Run, Subject, utc_now
+from ..host.host import Host
+from ..steps.plan import Plan
+from ..store.figures import Compilation, Statistics, Timing, Work
+from ..store.record import Measurement, Outcome, Run, Subject, utc_now
 from .ceilings import Limits
 from .prove import tolerance
 from .result import Result

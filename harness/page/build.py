@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import page as here
-from ..provenance import checkout, version_of
-from ..report.words import figure
+from ..host.provenance import checkout, version_of
+from ..words import figure
 from .controls import CONTROLS, choices, nominal_bits
 from .data import Data
 from .foretold import FEWEST

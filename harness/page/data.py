@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..claims import Claim, claims
-from ..store import Report, Store
+from ..claims.article import Claim, claims
+from ..store.store import Report, Store
 from . import foretold, kept, known
 from .foretold import FEWEST, Words
 from .grid import Grid, rows

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..config import measured_ops
-from ..store import Report, Store
+from ..config.schemas import measured_ops
+from ..store.store import Report, Store
 
 Row = Mapping[str, Any]
 

@@ -5,25 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import yaml
 
+from ..history.series import QUANTITIES, Kernel
+from ..words import figure
 from .output import write_text
 from .table import Column, Table
-from .words import figure
 
-if TYPE_CHECKING:
-    from ..history import Kernel, Point
-
-QUANTITIES: Mapping[str, Callable[[Point], float]] = {
-    "latency_us": lambda point: point.latency_us,
-    "share": lambda point: point.share,
-}
-"""What can be looked at: the time of a call, or its share of the ceiling."""
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _WIDTH = 24
 """Points of a sparkline; where there are more, each stands for the median of several."""

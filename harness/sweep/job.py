@@ -13,15 +13,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from ..config.overrides import as_typed
 from ..errors import UsageError, chosen
-from ..overrides import as_typed
-from ..plan import plan
-from ..record import utc_now
 from ..report.output import checked
 from ..report.progress import Progress
 from ..report.summary import summary
 from ..report.table import SUFFIXES, show, write
-from ..store import Store
+from ..steps.plan import plan
+from ..store.record import utc_now
+from ..store.store import Store
 from .board import Board, Standing
 from .identity import Here
 from .ledger import Job, Ledger
@@ -38,7 +38,7 @@ def run(config: DictConfig) -> int:
     if HydraConfig.get().mode is RunMode.MULTIRUN:
         return _in_a_sweep(config)
     if config.isolation == "none" and config.timeout is None:
-        from .. import bench
+        from . import bench
 
         return bench.run(config)
     return _alone(config)

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from ..durable import new_file
 from ..errors import UsageError
+from ..files.durable import new_file
 
 Status = Literal["done", "failed", "timed out", "refused"]
 

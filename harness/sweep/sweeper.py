@@ -16,17 +16,17 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from ..config.overrides import as_typed
 from ..errors import UsageError
-from ..overrides import as_typed
-from ..record import utc_now
 from ..report.output import checked
-from ..report.sweep import SUFFIXES, tell
-from ..store import Store
+from ..store.record import utc_now
+from ..store.store import Store
 from .board import Board
 from .identity import Here
 from .job import kept_runs
 from .ledger import Job, Ledger
 from .outcome import Outcome
+from .report import SUFFIXES, tell
 from .terms import Announced, Terms
 from .watch import Watch
 

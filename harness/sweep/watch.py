@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
 
-from ..report.sweep_progress import SweepProgress
 from .board import Board, Standing
+from .progress import SweepProgress
 
 _EVERY_S = 1.0
 """Between two looks at the board: a look costs the measured machine something."""

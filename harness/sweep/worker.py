@@ -59,7 +59,7 @@ def measure(config: DictConfig, overrides: str, say: Callable[..., None]) -> Non
 
     try:
         # JAX takes seconds to import, and what it does not like about its environment is the job's failure too.
-        from .. import bench
+        from . import bench
 
         kept = bench.measure(config, overrides, progress, waiting=lambda is_waiting: say(waiting=is_waiting))
     except UsageError as error:

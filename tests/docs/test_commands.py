@@ -10,11 +10,12 @@ import duckdb
 import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from roofcast.harness import cli, jobs
-from roofcast.harness import config as schemas
-from roofcast.harness.filters import as_filters
-from roofcast.harness.overrides import check, prepared, with_files
-from roofcast.harness.plan import plan
+from roofcast.harness import cli
+from roofcast.harness.cli import jobs
+from roofcast.harness.config import schemas
+from roofcast.harness.config.filters import as_filters
+from roofcast.harness.config.overrides import check, prepared, with_files
+from roofcast.harness.steps.plan import plan
 from roofcast.harness.sweep.sweeper import register
 
 ROOT = Path(__file__).parent.parent.parent

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from roofcast.harness.config import Gate
+from roofcast.harness.config.schemas import Gate
 
 ROOT = Path(__file__).parent.parent.parent
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())

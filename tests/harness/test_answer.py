@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 from roofcast.harness import cli
-from roofcast.harness.answer import Ask, answers, true_bits
 from roofcast.harness.calibrate.decode import calibration, evidence
 from roofcast.harness.calibrate.engine import runs_on
+from roofcast.harness.calibrate.ranges import Range
 from roofcast.harness.calibrate.traffic import active_parameters
-from roofcast.harness.catalogue import names
-from roofcast.harness.devices import device_named
 from roofcast.harness.errors import UsageError
-from roofcast.harness.models import model_named
-from roofcast.harness.ranges import Range
+from roofcast.harness.facts.catalogue import names
+from roofcast.harness.facts.devices import device_named
+from roofcast.harness.facts.models import model_named
+from roofcast.harness.predict.answer import Ask, answers, true_bits
 
 
 def asked(model="llama-3.1-8b", device="h100", **more):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from roofcast.harness.store import Store
+from roofcast.harness.store.store import Store
 
 MODEL = (Path(__file__).parent.parent / "tiny.yaml").read_text(encoding="utf-8")
 QUICK = ("timing=quick", "timing.budget_s=3", "timing.min_samples=3", "timing.precision=0.5", "context=64")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from roofcast.harness.calibrate.carry import carry, compute_format, scaled_us, streamed_us
 from roofcast.harness.calibrate.efficiency import Evidence
-from roofcast.harness.devices import device_named
+from roofcast.harness.facts.devices import device_named
 from roofcast.kernels.activation import Activation
 from roofcast.kernels.attention import Attention
 from roofcast.kernels.gemv import Gemv

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 from roofcast.harness.calibrate.efficiency import Evidence
-from roofcast.harness.carry import carried, measured_here, reduces_per_layer
-from roofcast.harness.devices import device_named
-from roofcast.harness.models import model_named
-from roofcast.harness.workloads import decode_step, step_cost
+from roofcast.harness.facts.devices import device_named
+from roofcast.harness.facts.models import model_named
+from roofcast.harness.predict.carry import carried, measured_here, reduces_per_layer
+from roofcast.harness.steps.workloads import decode_step, step_cost
 from roofcast.kernels.model import Step
 from roofcast.kernels.op import Workload
 
@@ -119,7 +119,7 @@ def test_a_step_with_an_unmeasured_kernel_is_refused_by_name() -> None:
 
 
 def test_predicting_imports_no_jax() -> None:
-    code = "import sys, roofcast.harness.carry, roofcast.harness.stored; print('jax' in sys.modules)"
+    code = "import sys, roofcast.harness.predict.carry, roofcast.harness.verbs.table_of_store; print('jax' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -5,8 +5,8 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from roofcast.harness import catalogue
 from roofcast.harness.errors import UsageError
+from roofcast.harness.facts import catalogue
 
 # Every model label of a collection of 252 published decode throughputs, and the file that describes it.
 PUBLISHED_LABELS = {

@@ -8,9 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from roofcast.harness import claiming, cli
-from roofcast.harness.catalogue import read_yaml
-from roofcast.harness.claims import claims
+from roofcast.harness import claims as claiming
+from roofcast.harness import cli
+from roofcast.harness.claims.article import claims
+from roofcast.harness.facts.catalogue import read_yaml
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from roofcast.harness import cli, jobs
+from roofcast.harness import cli
+from roofcast.harness.cli import jobs
+from roofcast.harness.config.overrides import prepared
 from roofcast.harness.errors import UsageError
-from roofcast.harness.overrides import prepared
 
 
 def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

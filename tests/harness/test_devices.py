@@ -4,9 +4,9 @@ import subprocess
 import sys
 
 import pytest
-from roofcast.harness.catalogue import facts, names, resolve
-from roofcast.harness.devices import device_from, device_named, target
 from roofcast.harness.errors import UsageError
+from roofcast.harness.facts.catalogue import facts, names, resolve
+from roofcast.harness.facts.devices import device_from, device_named, target
 
 MACHINES = names("device")
 

@@ -7,12 +7,14 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from roofcast.harness import activity, machine_checks, software_checks
-from roofcast.harness.activity import Activity
-from roofcast.harness.doctor import LEVELS, Finding, examine, worst
+from roofcast.harness.doctor import activity
+from roofcast.harness.doctor import machine as machine_checks
+from roofcast.harness.doctor import software as software_checks
+from roofcast.harness.doctor.activity import Activity
+from roofcast.harness.doctor.examination import LEVELS, Finding, examine, worst
 from roofcast.harness.errors import UsageError
-from roofcast.harness.host import Host
-from roofcast.harness.store import Store
+from roofcast.harness.host.host import Host
+from roofcast.harness.store.store import Store
 
 HOST = Host(
     cpu_model="CPU",
@@ -187,7 +189,7 @@ def test_the_timer_steps_forward():
 
 def test_the_doctor_looks_at_everything_but_jax(tmp_path):
     script = (
-        "import sys; from pathlib import Path; from roofcast.harness.doctor import examine;"
+        "import sys; from pathlib import Path; from roofcast.harness.doctor.examination import examine;"
         "print(*(finding.name for finding in examine(Path(sys.argv[1]), watch_s=0.05)), sep='\\n');"
         "sys.exit('jax' in sys.modules)"
     )

@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from roofcast.harness.envelope import FORMAT_BITS, Envelope, Memory, Quantity
 from roofcast.harness.errors import UsageError
+from roofcast.harness.facts.envelope import FORMAT_BITS, Envelope, Memory, Quantity
 
 
 def figure(value: float, **rest) -> Quantity:

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from roofcast.harness.answer import Ask, answers, situation
 from roofcast.harness.calibrate.machines import anatomy
 from roofcast.harness.calibrate.machines.term import TERMS
 from roofcast.harness.calibrate.routing import busiest, dealings
 from roofcast.harness.calibrate.runs import Runs
-from roofcast.harness.catalogue import names
-from roofcast.harness.devices import device_named
-from roofcast.harness.envelope import Envelope, Memory, Quantity
-from roofcast.harness.models import model_named
-from roofcast.harness.placement import memory_gb, place
+from roofcast.harness.facts.catalogue import names
+from roofcast.harness.facts.devices import device_named
+from roofcast.harness.facts.envelope import Envelope, Memory, Quantity
+from roofcast.harness.facts.models import model_named
+from roofcast.harness.predict.answer import Ask, answers, situation
+from roofcast.harness.predict.placement import memory_gb, place
 from roofcast.kernels.model import Mixture
 
 MIXTURES = [name for name in names("model") if model_named(name).mixture and model_named(name).family == "decoder"]

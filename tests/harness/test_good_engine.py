@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from roofcast.harness import cli
-from roofcast.harness.answer import Ask, answers
 from roofcast.harness.calibrate.interval import Z_80
-from roofcast.harness.devices import device_named
-from roofcast.harness.good_engine import good_answers, mixture
-from roofcast.harness.models import model_named
-from roofcast.harness.ranges import Range
+from roofcast.harness.calibrate.ranges import Range
+from roofcast.harness.facts.devices import device_named
+from roofcast.harness.facts.models import model_named
+from roofcast.harness.predict.answer import Ask, answers
+from roofcast.harness.predict.good_engine import good_answers, mixture
 
 
 def good(device, model="llama-3.1-8b", **more):

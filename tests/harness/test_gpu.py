@@ -4,10 +4,11 @@ import ctypes
 from dataclasses import replace
 
 import pytest
-from roofcast.harness import gpu, nvidia
+from roofcast.harness.doctor import gpu as gpu_checks
 from roofcast.harness.errors import UsageError
-from roofcast.harness.exclusive import device_name, device_number
-from roofcast.harness.host import Host, differences
+from roofcast.harness.host import gpu, nvidia
+from roofcast.harness.host.exclusive import device_name, device_number
+from roofcast.harness.host.host import Host, differences
 
 CALM = "NVIDIA H100 80GB HBM3, 580.159.04, 0x0000000000000001, 345, 1980, 2619, 70.31, 700.00, 31, 0, 4\n"
 CAPPED = "NVIDIA H100 80GB HBM3, 580.159.04, 0x0000000000000024, 1410, 1980, 2619, 699.12, 700.00, 84, 100, 60123\n"
@@ -64,7 +65,7 @@ def test_an_older_driver_is_asked_by_the_older_name():
     ],
 )
 def test_the_doctor_speaks_of_the_gpu(said, name, level, words):
-    (one,) = [one for one in gpu.findings(nvidia.parse(said), {}) if one.name == name]
+    (one,) = [one for one in gpu_checks.findings(nvidia.parse(said), {}) if one.name == name]
     assert one.level == level
     assert words in one.what
 
@@ -79,7 +80,7 @@ def test_the_doctor_speaks_of_the_gpu(said, name, level, words):
     ],
 )
 def test_the_doctor_speaks_of_the_allocator(variables, level, words):
-    *_, one = gpu.findings(None, variables)
+    *_, one = gpu_checks.findings(None, variables)
     assert (one.name, one.level) == ("gpu memory", level)
     assert words in one.what
 

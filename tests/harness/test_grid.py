@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from roofcast.harness import cli
-from roofcast.harness.answer import Ask, answers, true_bits
-from roofcast.harness.catalogue import names
-from roofcast.harness.devices import device_named
+from roofcast.harness.config.filters import as_filters
 from roofcast.harness.errors import UsageError
-from roofcast.harness.filters import as_filters
-from roofcast.harness.grid import Axes, grid
-from roofcast.harness.models import model_named
+from roofcast.harness.facts.catalogue import names
+from roofcast.harness.facts.devices import device_named
+from roofcast.harness.facts.models import model_named
+from roofcast.harness.predict.answer import Ask, answers, true_bits
+from roofcast.harness.predict.grid import Axes, grid
 from roofcast.kernels.formats import format_names
 
 MODELS = ("llama-3.2-1b", "llama-3.1-70b", "gpt3-175b", "gpt-4", "gpt-oss-120b", "deepseek-v3", "gemma-2-9b", "t5-large")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import yaml
 from roofcast.harness import cli
-from roofcast.harness.changes import change_points
-from roofcast.harness.history import Point, _measured, in_order, kernel
+from roofcast.harness.history.changes import change_points
+from roofcast.harness.history.series import Point, in_order, kernel, measured
 from roofcast.harness.report import history as report
-from roofcast.harness.store import Store
+from roofcast.harness.store.store import Store
 
 LEAST = math.log1p(0.03)
 
@@ -46,7 +46,7 @@ def point(commit, started_at, latency_us=1.0, *, dirty=False):
     return Point(commit, dirty, started_at, latency_us, 0.9)
 
 
-def test_points_come_in_the_order_of_the_commits_and_unknown_ones_as_they_were_measured():
+def test_points_come_in_the_order_of_the_commits_and_unknown_ones_as_they_weremeasured():
     points = [point("b", "1"), point("x", "2"), point("a", "3"), point("a", "0", dirty=True)]
     assert [one.commit for one in in_order(points, {"a": 0, "b": 1})] == ["a", "a", "x", "b"]
     assert [one.dirty for one in in_order(points, {"a": 0, "b": 1})] == [False, True, False, False]
@@ -88,7 +88,7 @@ def test_times_by_unlike_clocks_are_two_series(tmp_path, measurement):
     device = measurement(record_id="b" * 32, timing=replace(host.timing, timer="cupti"))
     store = Store(tmp_path)
     store.append([host, device])
-    rows = _measured(store, host.host.machine_key).found
+    rows = measured(store, host.host.machine_key).found
     assert sorted(row["residency"] for row in rows) == ["cold", "cold, cupti"]
 
 

@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 import pytest
-from roofcast.harness import host as hosts
-from roofcast.harness import linux
-from roofcast.harness.host import DEFAULT_CACHE_BYTES, Host, differences, fingerprint, speed_variables
+from roofcast.harness.host import host as hosts
+from roofcast.harness.host import linux
+from roofcast.harness.host.host import DEFAULT_CACHE_BYTES, Host, differences, fingerprint, speed_variables
 
 X86 = """\
 processor\t: 0
@@ -353,7 +353,7 @@ def test_variables_that_change_speed_are_kept():
 
 def test_this_machine_is_described_without_importing_jax():
     script = (
-        "import sys; from roofcast.harness.host import fingerprint; host = fingerprint();"
+        "import sys; from roofcast.harness.host.host import fingerprint; host = fingerprint();"
         "assert host.jax_version and host.cpu_model and host.memory_bytes > 0 and host.logical_cores >= 1;"
         "sys.exit('jax' in sys.modules)"
     )

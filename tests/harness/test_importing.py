@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from roofcast.harness import cli
-from roofcast.harness.devices import device_named
+from roofcast.harness.facts.devices import device_named
 from roofcast.harness.importing import shelf
 from roofcast.harness.importing.documents import entries
 from roofcast.harness.importing.names import model_reported

@@ -30,9 +30,9 @@ from roofcast.harness.calibrate.kernels.effects import BASES, prior_of
 from roofcast.harness.calibrate.kernels.fit import Fit, effects_in, fit, predict
 from roofcast.harness.calibrate.kernels.physics import FLASH_ATTENTION_2, TERMS, TIMES, floor_us, libraries, work_of
 from roofcast.harness.calibrate.kernels.rows import COUNTS, TEXTS, Rows, read
-from roofcast.harness.catalogue import names
-from roofcast.harness.devices import device_named
-from roofcast.harness.kernel_validation import Verdicts, score, validate
+from roofcast.harness.facts.catalogue import names
+from roofcast.harness.facts.devices import device_named
+from roofcast.harness.validation.kernels import Verdicts, score, validate
 
 HEADER = "chip,op,framework,version,dtype,kv_dtype,n,k,heads,kv_heads,head_dim,context,n_gpus,bytes,latency_us"
 GPUS = [name for name in names("device") if device_named(name).kind == "gpu"]

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from roofcast.harness import cli
 from roofcast.harness.errors import UsageError
-from roofcast.harness.model_zoo import model_facts_from_model_zoo, section_of
-from roofcast.harness.models import model_from, model_named
+from roofcast.harness.facts.model_zoo import model_facts_from_model_zoo, section_of
+from roofcast.harness.facts.models import model_from, model_named
 
 # The sections as they stand in github:Cerebras/modelzoo, less what training needs.
 LLAMA = {

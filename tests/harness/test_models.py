@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from roofcast.harness import catalogue
 from roofcast.harness.errors import UsageError
-from roofcast.harness.hugging_face import ARCHITECTURES
-from roofcast.harness.models import model_facts_from_hugging_face, model_from, model_from_hugging_face, model_named
-from roofcast.harness.workloads import calls, resident_elements
+from roofcast.harness.facts import catalogue
+from roofcast.harness.facts.hugging_face import ARCHITECTURES
+from roofcast.harness.facts.models import model_facts_from_hugging_face, model_from, model_from_hugging_face, model_named
+from roofcast.harness.steps.workloads import calls, resident_elements
 from roofcast.kernels.model import Model, Step
 
 NAMES = catalogue.names("model")

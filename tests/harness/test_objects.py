@@ -8,8 +8,8 @@ import textwrap
 import fsspec
 import pytest
 from roofcast.harness.errors import UsageError
-from roofcast.harness.record import new_id
-from roofcast.harness.store import Report, Store
+from roofcast.harness.store.record import new_id
+from roofcast.harness.store.store import Report, Store
 
 
 @pytest.fixture

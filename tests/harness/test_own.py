@@ -17,13 +17,13 @@ from roofcast.harness.calibrate.own.evidence import Conditions, beside, calls_of
 from roofcast.harness.calibrate.own.physics import CALL, TERMS, Rates, Work, floor_us, time_us
 from roofcast.harness.calibrate.own.reached import evidence
 from roofcast.harness.errors import UsageError
-from roofcast.harness.host import fingerprint
-from roofcast.harness.models import model_named
-from roofcast.harness.record import Measurement, Run, Subject
-from roofcast.harness.report.words import figure
-from roofcast.harness.steps import verdicts
-from roofcast.harness.store import Store
-from roofcast.harness.workloads import decode_step
+from roofcast.harness.facts.models import model_named
+from roofcast.harness.host.host import fingerprint
+from roofcast.harness.steps.workloads import decode_step
+from roofcast.harness.store.record import Measurement, Run, Subject
+from roofcast.harness.store.store import Store
+from roofcast.harness.validation.steps import verdicts
+from roofcast.harness.words import figure
 from roofcast.kernels.gemv import Gemv
 from roofcast.kernels.model import Formats, Step
 from roofcast.kernels.op import Need, Workload

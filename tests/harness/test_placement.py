@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from roofcast.harness.answer import Ask, situation
-from roofcast.harness.devices import device_named
-from roofcast.harness.envelope import Envelope, Memory, Quantity
 from roofcast.harness.errors import UsageError
-from roofcast.harness.models import model_named
-from roofcast.harness.placement import memory_gb, place, streamed
-from roofcast.harness.power import power
+from roofcast.harness.facts.devices import device_named
+from roofcast.harness.facts.envelope import Envelope, Memory, Quantity
+from roofcast.harness.facts.models import model_named
+from roofcast.harness.facts.power import power
+from roofcast.harness.predict.answer import Ask, situation
+from roofcast.harness.predict.placement import memory_gb, place, streamed
 
 ACTIVATIONS_GB = 0.01
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from roofcast.harness.calibrate.engine import engine_named
 from roofcast.harness.calibrate.published import Published, read, situation, tokens
-from roofcast.harness.devices import device_named
 from roofcast.harness.errors import UsageError
+from roofcast.harness.facts.devices import device_named
 
 HEADER = (
     "id,params_b,active_params_b,hardware,n_chips,parallelism,model,"

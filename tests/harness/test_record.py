@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from roofcast.harness import figures, host, record
-from roofcast.harness.columns import Columns, columns, flatten, unflatten
-from roofcast.harness.provenance import checkout, version_of
-from roofcast.harness.record import Measurement, Outcome, Run, Subject, from_row, schema, to_row
+from roofcast.harness.files.columns import Columns, columns, flatten, unflatten
+from roofcast.harness.host import host
+from roofcast.harness.host.provenance import checkout, version_of
+from roofcast.harness.store import figures, record
+from roofcast.harness.store.record import Measurement, Outcome, Run, Subject, from_row, schema, to_row
 from roofcast.kernels.gemv import Gemv
 from roofcast.kernels.model import Formats, Model, Step
 from roofcast.kernels.op import Need

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from roofcast.harness.figures import Ceilings
 from roofcast.harness.measure import session
 from roofcast.harness.measure.ceilings import Limits, Probe
 from roofcast.harness.measure.choice import chosen, chosen_peers
@@ -17,6 +16,7 @@ from roofcast.harness.measure.prepare import compile_call, prepare
 from roofcast.harness.measure.prove import PEER_TOLERANCE, tolerance
 from roofcast.harness.measure.result import Machine, Result
 from roofcast.harness.measure.rounds import Series, Stopping
+from roofcast.harness.store.figures import Ceilings
 from roofcast.kernels import check
 from roofcast.kernels.activation import Activation
 from roofcast.kernels.cache import CacheUpdate

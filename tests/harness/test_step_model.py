@@ -16,10 +16,10 @@ from roofcast.harness.calibrate.machines.term import TERMS
 from roofcast.harness.calibrate.runs import Runs
 from roofcast.harness.calibrate.situation import Situation
 from roofcast.harness.calibrate.step_model import design, fit, predict, prior
-from roofcast.harness.catalogue import facts, names
-from roofcast.harness.devices import device_named
 from roofcast.harness.errors import UsageError
-from roofcast.harness.models import model_from
+from roofcast.harness.facts.catalogue import facts, names
+from roofcast.harness.facts.devices import device_named
+from roofcast.harness.facts.models import model_from
 
 ENGINES = tuple(Engine(name, narrow_head=True) for name in ("one", "two", "three"))
 MACHINES = ("A100_SXM_80GB", "H100_SXM", "RTX_4090", "MI300X", "Apple_M2_Ultra", "TPU_v5e")

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from roofcast.harness import durable, store
 from roofcast.harness.errors import UsageError
-from roofcast.harness.record import Outcome, new_id, schema
-from roofcast.harness.store import Report, Store
+from roofcast.harness.files import durable
+from roofcast.harness.store import store
+from roofcast.harness.store.record import Outcome, new_id, schema
+from roofcast.harness.store.store import Report, Store
 
 
 def files(here):
@@ -210,5 +211,7 @@ def test_identifiers_are_unique():
 
 
 def test_importing_the_store_loads_neither_duckdb_nor_jax():
-    script = "import sys, roofcast.harness.store; sys.exit(any(name in sys.modules for name in ('duckdb', 'pyarrow', 'jax')))"
+    script = (
+        "import sys, roofcast.harness.store.store; sys.exit(any(name in sys.modules for name in ('duckdb', 'pyarrow', 'jax')))"
+    )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

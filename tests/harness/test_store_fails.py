@@ -11,9 +11,9 @@ import time
 
 import duckdb
 import pytest
-from roofcast.harness import durable
 from roofcast.harness.errors import UsageError
-from roofcast.harness.store import Store
+from roofcast.harness.files import durable
+from roofcast.harness.store.store import Store
 
 
 def files(here):

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from roofcast.harness.errors import UsageError
-from roofcast.harness.record import Run
 from roofcast.harness.report.peers import peers_table
 from roofcast.harness.report.roofline import roofline_table
 from roofcast.harness.report.table import Column, Table, show, write
-from roofcast.harness.report.words import figure
+from roofcast.harness.store.record import Run
+from roofcast.harness.words import figure
 
 TABLE = Table(
     "Rates",

@@ -15,7 +15,7 @@ from roofcast.harness.calibrate.decode import EVIDENCE, Calibration, as_yaml, ca
 from roofcast.harness.calibrate.interval import CARRIED, huber
 from roofcast.harness.calibrate.published import read
 from roofcast.harness.calibrate.step_model import design, fit, predict
-from roofcast.harness.validation import CROSS_VALIDATED, LEVELS, Score, Verdict, validate
+from roofcast.harness.validation.published import CROSS_VALIDATED, LEVELS, Score, Verdict, validate
 
 COLUMNS = "id,hardware,n_chips,parallelism,model,weight_bits,context,engine,tok_s,metric_note"
 
@@ -142,7 +142,7 @@ def test_a_row_of_the_evidence_is_never_predicted_by_a_fit_that_has_seen_it(tmp_
 def test_each_kind_of_machine_is_predicted_without_itself(tmp_path, capsys, monkeypatch):
     level = "kind of machine"
     # Machines and engines differ in nothing but their number, and each is a fit.
-    monkeypatch.setattr("roofcast.harness.validate.LEVELS", [level])
+    monkeypatch.setattr("roofcast.harness.verbs.validate.LEVELS", [level])
     assert cli.run(["validate", "leave_one_out=true", f"rows={tmp_path / 'rows.csv'}"]) == cli.OK
     shown, rows, known = capsys.readouterr().out, rows_of(tmp_path / "rows.csv"), evidence()
     assert f"Each {level} predicted by a fit to the others" in shown

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from roofcast.harness.bench import _drawing
 from roofcast.harness.errors import UsageError
-from roofcast.harness.models import model_named
-from roofcast.harness.plan import Plan
-from roofcast.harness.record import Run, Subject
+from roofcast.harness.facts.models import model_named
+from roofcast.harness.predict.whole import Span, depths, whole
 from roofcast.harness.report.table import show
 from roofcast.harness.report.whole import whole_table
-from roofcast.harness.whole import Span, depths, whole
-from roofcast.harness.workloads import decode_step, kv_bytes, weight_bytes
+from roofcast.harness.steps.plan import Plan
+from roofcast.harness.steps.workloads import decode_step, kv_bytes, weight_bytes
+from roofcast.harness.store.record import Run, Subject
+from roofcast.harness.sweep.bench import _drawing
 from roofcast.kernels.model import Step, Window
 from roofcast.kernels.op import Need
 from roofcast.kernels.step import DecodeStep

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from roofcast.harness import catalogue, workloads
 from roofcast.harness.errors import UsageError
-from roofcast.harness.models import model_named
-from roofcast.harness.workloads import (
+from roofcast.harness.facts import catalogue
+from roofcast.harness.facts.models import model_named
+from roofcast.harness.steps import workloads
+from roofcast.harness.steps.workloads import (
     calls,
     decode_step,
     kv_bytes,

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from roofcast.harness import catalogue
-from roofcast.harness.models import model_named
+from roofcast.harness.facts import catalogue
+from roofcast.harness.facts.models import model_named
 from roofcast.kernels import check
 from roofcast.kernels.attention import Attention
 from roofcast.kernels.attention.cpu import _attend

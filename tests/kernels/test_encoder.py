@@ -6,9 +6,9 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
-from roofcast.harness import catalogue
-from roofcast.harness.models import model_named
-from roofcast.harness.workloads import calls
+from roofcast.harness.facts import catalogue
+from roofcast.harness.facts.models import model_named
+from roofcast.harness.steps.workloads import calls
 from roofcast.kernels import check
 from roofcast.kernels.encoder import EncoderPass
 from roofcast.kernels.model import Step, Window

@@ -12,16 +12,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
-from roofcast.harness import bench, catalogue, cli
-from roofcast.harness.config import measured_ops
-from roofcast.harness.figures import Ceilings
+from roofcast.harness import cli
+from roofcast.harness.config.schemas import measured_ops
+from roofcast.harness.facts import catalogue
 from roofcast.harness.measure.ceilings import Limits, Probe
 from roofcast.harness.measure.prepare import Compiled, Kernel
 from roofcast.harness.measure.result import Result, Timed
 from roofcast.harness.measure.rounds import Series
 from roofcast.harness.measure.statistics import Interval
-from roofcast.harness.store import Store
-from roofcast.harness.sweep import job, worker
+from roofcast.harness.store.figures import Ceilings
+from roofcast.harness.store.store import Store
+from roofcast.harness.sweep import bench, job, worker
 from roofcast.kernels.formats import format_names
 
 EXAMPLES = int(os.environ.get("ROOFCAST_EXAMPLES", "60"))

@@ -5,7 +5,7 @@ import sys
 import threading
 from pathlib import Path
 
-from roofcast.harness.exclusive import Device, device_name
+from roofcast.harness.host.exclusive import Device, device_name
 
 HOLDER = """
 import sys, time

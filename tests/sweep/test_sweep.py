@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from roofcast.harness.store import Store
+from roofcast.harness.store.store import Store
 
 MODEL = (Path(__file__).parent.parent / "tiny.yaml").read_text(encoding="utf-8")
 QUICK = ("model=tiny.yaml", "kernel=rope", "timing=quick", "timing.budget_s=1", "timing.min_samples=2", "timing.precision=0.5")

@@ -22,9 +22,9 @@ import yaml
 from jaxtyping import Bool, Float, Shaped
 
 from .... import conf
-from ...catalogue import read_yaml
-from ...envelope import Envelope
 from ...errors import UsageError
+from ...facts.catalogue import read_yaml
+from ...facts.envelope import Envelope
 from .. import kernels
 from ..interval import Z_80, bounds, scatter_of
 from ..published import device_labelled

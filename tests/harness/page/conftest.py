@@ -5,13 +5,13 @@ import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from roofcast.harness.catalogue import names
-from roofcast.harness.devices import device_named
+from roofcast.harness.facts.catalogue import names
+from roofcast.harness.facts.devices import device_named
 from roofcast.harness.page.build import html
 from roofcast.harness.page.data import gather
 from roofcast.harness.page.grid import Grid, models
-from roofcast.harness.record import Outcome, Subject
-from roofcast.harness.store import Store
+from roofcast.harness.store.record import Outcome, Subject
+from roofcast.harness.store.store import Store
 from roofcast.kernels.gemv import Gemv
 from roofcast.kernels.model import Formats, Step
 from roofcast.kernels.norm import Norm

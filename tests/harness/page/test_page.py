@@ -17,7 +17,7 @@ from roofcast.harness.page.data import gather
 from roofcast.harness.page.plots import PLOTS
 from roofcast.harness.page.plots.plot import rows_of
 from roofcast.harness.page.plots.theme import COLOURS, DARK, LIGHT, SHAPES
-from roofcast.harness.store import Store
+from roofcast.harness.store.store import Store
 
 LEAST_CONTRAST = 3.0
 """Of what a plot draws against its ground (WCAG 2.2, success criterion 1.4.11)."""
