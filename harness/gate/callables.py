@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from .judge import FIRST_SHARE
 from .pair import Estimate, Quad, Side, judged, order
 from .sampling import calls_per_sample, sample
-from .judge import FIRST_SHARE
 from .trial import LONGEST_SAMPLE_S, SHARPNESS, Key
 from .verdict import Policy, Verdict, settled, suspicions
 

@@ -18,6 +18,10 @@ Quantity = Literal["latency", "compile time"]
 NOTHING_SLOWER, SLOWER, INCONCLUSIVE, NOT_COMPARABLE, USAGE = range(5)
 """Exit codes of the gate."""
 
+AGREEMENT = 2
+"""A change is at least so many standard deviations of the pairs that show it. For four pairs this is a Student's t of 4, which
+pairs that scatter around no change reach three times in a hundred."""
+
 _Name = TypeVar("_Name")
 
 
@@ -61,6 +65,7 @@ class Verdict:
     reason: str
     estimate: Estimate
 
+
 def of_one_look(estimates: Mapping[tuple[_Name, Quantity], Estimate], policy: Policy) -> dict[tuple[_Name, Quantity], Verdict]:
     """Verdicts where nothing can be measured again.
 
@@ -91,8 +96,8 @@ def settled(
 ) -> dict[tuple[_Name, Quantity], Verdict]:
     """Verdicts on everything; the fresh pairs of processes alone have a say where there are any.
 
-    A change is one where enough fresh pairs show at least half the least change in the direction of their median, for
-    sure, and the median is at least the least change. How sure is Benjamini and Heller's (2008) p value of `enough` out
+    A change is one where the median of the fresh pairs is at least the least change, enough of them show at least half of
+    it in that direction, for sure, and they agree: their standard deviation is at most half the median. How sure is Benjamini and Heller's (2008) p value of `enough` out
     of so many, adjusted for the false-discovery rate over everything that was judged.
 
     Args:
@@ -129,10 +134,11 @@ def _alone(found: Estimate, p: float, least: float, false_discovery: float) -> V
 def _settled(first: Estimate, fresh: Sequence[Estimate], p: float, least: float, policy: Policy, again: str) -> Verdict:
     pooled = _pooled(fresh)
     sign = math.copysign(1.0, pooled.point)
-    showing = sum(sign * one.point >= least / 2 for one in fresh)
-    points = ", ".join(change(one.point) for one in fresh)
-    seen = f"{change(first.point)} at first, {points} {again}"
-    if sign * pooled.point >= least and showing >= policy.enough and p <= policy.false_discovery:
+    points = [one.point for one in fresh]
+    showing = sum(sign * one >= least / 2 for one in points)
+    seen = f"{change(first.point)} at first, {', '.join(map(change, points))} {again}"
+    agree = len(fresh) < 2 or AGREEMENT * float(np.std(points, ddof=1)) <= abs(pooled.point)
+    if sign * pooled.point >= least and showing >= policy.enough and agree and p <= policy.false_discovery:
         return Verdict(_direction(pooled.point), f"{seen}, adjusted p {p:.2g}", pooled)
     if sum(abs(one.point) < least for one in fresh) >= policy.enough and abs(pooled.point) < least:
         return Verdict("same", f"{seen}: within {_less(least)} either way", pooled)
