@@ -97,8 +97,9 @@ def settled(
     """Verdicts on everything; the fresh pairs of processes alone have a say where there are any.
 
     A change is one where the median of the fresh pairs is at least the least change, enough of them show at least half of
-    it in that direction, for sure, and they agree: their standard deviation is at most half the median. How sure is Benjamini and Heller's (2008) p value of `enough` out
-    of so many, adjusted for the false-discovery rate over everything that was judged.
+    it in that direction, for sure, and they agree: their standard deviation is at most half the median. How sure is
+    Benjamini and Heller's (2008) p value of `enough` out of so many, adjusted for the false-discovery rate over everything
+    that was judged.
 
     Args:
         first: estimates of the first look.

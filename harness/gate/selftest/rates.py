@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from ..pair import Estimate, judged
+from ..pair import Estimate
 from ..trial import Key
 from ..verdict import Policy, Ruling, settled, suspicions
 from .rounds import Round, Series
@@ -50,8 +50,8 @@ def rulings(rounds: Sequence[Round], slowdown: float, policy: Policy) -> list[Ru
     A suspicion is confirmed by the rounds that follow, the first ones after the last: every round is a pair of fresh
     processes. Each is judged as one of all its kernels, the others unchanged.
     """
-    plain = [_estimates(one, 0.0) for one in rounds]
-    slowed = plain if slowdown == 0 else [_estimates(one, slowdown) for one in rounds]
+    plain = [one.estimates() for one in rounds]
+    slowed = plain if slowdown == 0 else [one.estimates(slowdown) for one in rounds]
     return [
         _ruling(place, key, plain[place] | {key: slowed[place][key]}, slowed, policy)
         for place, estimates in enumerate(slowed)
@@ -86,14 +86,6 @@ def smallest_seen(rounds: Sequence[Round], policy: Policy, slowdowns: Sequence[f
             break
         seen = slowdown
     return seen
-
-
-def _estimates(one: Round, slowdown: float) -> dict[Key, Estimate]:
-    return {
-        (name, "latency"): judged([quad.slowed(slowdown) if slowdown else quad for quad in quads])
-        for name, quads in one.quads.items()
-        if quads
-    }
 
 
 def _ruling(

@@ -12,7 +12,8 @@ from typing import Any
 from ...errors import UsageError
 from ...files.durable import remove_stale
 from ...report.output import write_text
-from ..pair import Quad
+from ..pair import Estimate, Quad, judged
+from ..trial import Key
 
 Series = tuple[tuple[float, float], ...]
 """Samples one after the other, each with the same work done once more, in seconds; 0 where it was not."""
@@ -32,6 +33,14 @@ class Round:
     base: Mapping[str, Series] = field(default_factory=dict)
     head: Mapping[str, Series] = field(default_factory=dict)
     seconds: float = 0.0
+
+    def estimates(self, slowdown: float = 0.0) -> dict[Key, Estimate]:
+        """What the round says of every kernel, each charged for that share of its work."""
+        return {
+            (name, "latency"): judged([quad.slowed(slowdown) if slowdown else quad for quad in quads])
+            for name, quads in self.quads.items()
+            if quads
+        }
 
 
 @dataclass(frozen=True)
