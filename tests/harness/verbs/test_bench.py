@@ -1,26 +1,28 @@
 """The main job from end to end on a model small enough for a test: measure, keep, show, recall, break, recover."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 from roofcast.harness.store.store import Store
 
-MODEL = (Path(__file__).parent.parent / "tiny.yaml").read_text(encoding="utf-8")
-QUICK = ("timing=quick", "timing.budget_s=3", "timing.min_samples=3", "timing.precision=0.5", "context=64")
+MODEL = (Path(__file__).parents[2] / "tiny.yaml").read_text(encoding="utf-8")
+QUICK = ("timing=quick", "timing.budget_s=1", "timing.min_samples=3", "timing.precision=0.5", "context=64")
 
 
 def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "roofcast.harness", *arguments]
 
 
-def roofcast(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+def roofcast(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments), cwd=folder, env=os.environ | environment, capture_output=True, text=True, timeout=300, check=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -102,9 +104,11 @@ def test_a_corrupted_file_is_named_and_the_rest_is_still_shown(
     assert sorted((one.name, one.stat().st_size) for one in results.iterdir()) == before
 
 
-def test_a_sweep_measures_each_configuration_and_survives_one_that_cannot_be(folder: Path, tmp_path: Path) -> None:
+def test_a_sweep_measures_each_configuration_and_survives_one_that_cannot_be(
+    folder: Path, tmp_path: Path, small_machine: str
+) -> None:
     overrides = ("-m", "model=tiny.yaml", "kernel=norm,rope", "context=-1,8", *QUICK[:-1], f"results={tmp_path / 'r'}")
-    done = roofcast(folder, "bench", *overrides)
+    done = roofcast(folder, "bench", *overrides, PYTHONPATH=small_machine)
     assert done.returncode == 2
     complaints = [line for line in done.stderr.splitlines() if line.startswith("roofcast")]
     assert complaints == ["roofcast: context must be a whole number from 1; got -1"] * 2
@@ -112,15 +116,20 @@ def test_a_sweep_measures_each_configuration_and_survives_one_that_cannot_be(fol
     assert {(one.subject.op, one.subject.context) for one in records} == {("norm", 8), ("rope", 8)}
 
 
-def test_a_killed_run_harms_nothing_that_was_there(bench: subprocess.CompletedProcess[str], folder: Path) -> None:
+def test_a_killed_run_harms_nothing_that_was_there(
+    bench: subprocess.CompletedProcess[str], folder: Path, small_machine: str
+) -> None:
     kept = {one.name: one.read_bytes() for one in (folder / "results").glob("*.parquet")}
     with subprocess.Popen(
         command("bench", "model=tiny.yaml", *QUICK, "timing.budget_s=60", "timing.precision=1e-9"),
         cwd=folder,
+        env=os.environ | {"PYTHONPATH": small_machine},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
-        time.sleep(8)
-        os.kill(process.pid, signal.SIGKILL)
+        # Half of it goes into imports; it would go on for a minute.
+        while psutil.Process(process.pid).cpu_times().user < 6:
+            time.sleep(0.1)
+        process.kill()
     assert {one.name: one.read_bytes() for one in (folder / "results").glob("*.parquet")} == kept
     assert roofcast(folder, "table", "model=tiny.yaml", "context=64").returncode == 0

@@ -1,6 +1,7 @@
 """The whole step beside its kernels: which copies are measured, how they are scaled, and what remains."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -182,11 +183,12 @@ def test_an_encoders_pass_stands_alone(timed) -> None:
     assert table.title.startswith("Forward pass of bert-large at context 512")
 
 
-def test_an_encoders_pass_is_measured_by_the_kernel_step(tmp_path: Path) -> None:
+def test_an_encoders_pass_is_measured_by_the_kernel_step(tmp_path: Path, small_machine: str) -> None:
     small = ("model=bert-base", "model.layers=1", "model.vocab=100", "context=8")
     quick = ("timing=quick", "timing.budget_s=1", "timing.min_samples=3", "timing.precision=0.5")
     line = [sys.executable, "-m", "roofcast.harness", "bench", "kernel=step", *small, *quick]
-    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+    environment = os.environ | {"PYTHONPATH": small_machine}
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert "Forward pass of bert-base at context 8" in done.stdout
     assert "tok/s" not in done.stdout
@@ -199,7 +201,7 @@ def test_weights_without_a_step_are_refused() -> None:
         _drawing("nowhere", [DecodeStep.of(SMALL)])
 
 
-def test_a_users_weights_are_measured_and_recalled(tmp_path: Path) -> None:
+def test_a_users_weights_are_measured_and_recalled(tmp_path: Path, small_machine: str) -> None:
     config = {
         "architectures": ["LlamaForCausalLM"], "num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2,
         "num_key_value_heads": 1, "intermediate_size": 48, "vocab_size": 64, "max_position_embeddings": 64,
@@ -221,7 +223,8 @@ def test_a_users_weights_are_measured_and_recalled(tmp_path: Path) -> None:
 
     def roofcast(*arguments: str) -> subprocess.CompletedProcess[str]:
         line = [sys.executable, "-m", "roofcast.harness", *arguments, "model=config.json", "format=f32", "context=8"]
-        return subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        environment = os.environ | {"PYTHONPATH": small_machine}
+        return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
     quick = ("timing=quick", "timing.budget_s=1", "timing.min_samples=3", "timing.precision=0.5")
     done = roofcast("bench", "kernel.ops=[step]", "weights=.", *quick)
