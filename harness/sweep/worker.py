@@ -70,7 +70,7 @@ def measure(config: DictConfig, overrides: str, say: Callable[..., None], sweep:
 
         # JAX takes seconds of a CPU to import, and what it does not like about its environment is the job's failure too.
         with Device("cpu", waiting).shared():
-            from .. import bench
+            from . import bench
 
         kept = bench.measure(config, overrides, progress, waiting, sweep)
     except UsageError as error:

@@ -117,7 +117,8 @@ def test_missing_fields_are_named(field: str) -> None:
 
 def test_models_and_workloads_start_without_jax() -> None:
     code = (
-        "import sys; from roofcast.harness.facts import models; from roofcast.harness.steps import workloads; from roofcast.kernels.model import Step; "
+        "import sys; from roofcast.harness.facts import models; from roofcast.harness.steps import workloads; "
+        "from roofcast.kernels.model import Step; "
         "workloads.decode_step(Step(models.model_named('llama-3.2-1b'), 8)); sys.exit('jax' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
