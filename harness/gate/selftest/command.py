@@ -59,7 +59,7 @@ def run(config: DictConfig) -> int:
                     bar(f"{done} of {config.comparisons} comparisons; {what}", done / config.comparisons)
 
                 taken = _Taken(config.peer_s, effort.limit_s)
-                bench = Bench(revisions, folder, question, policy, effort, rng, progress, start, again=True, besides=taken.take)
+                bench = Bench(revisions, folder, question, policy, effort, rng, progress, start, besides=taken.take)
                 one = _round(bench, taken, FIRST_SHARE * config.budget_s)
                 shelf.add(one)
                 rounds.append(one)
@@ -87,8 +87,8 @@ class _Taken:
     def take(self, workers: Mapping[Side, Process], kernels: Sequence[str]) -> None:
         for side, worker in workers.items():
             for kernel in kernels if self._seconds else ():
-                said = worker.ask("series", self._limit_s, kernel=kernel, seconds=self._seconds, again=side == "head")
-                self.series[side][kernel] = tuple(map(tuple, said["samples"]))
+                said = worker.ask("series", self._limit_s, kernel=kernel, seconds=self._seconds)
+                self.series[side][kernel] = tuple(said["samples"])
 
 
 def _round(bench: Bench, taken: _Taken, trial_s: float) -> Round:
@@ -98,7 +98,7 @@ def _round(bench: Bench, taken: _Taken, trial_s: float) -> Round:
     if not quads:
         reasons = "; ".join(side["reason"] for one in trial.prepared.values() for side in one.values() if side["reason"])
         raise NotComparableError(reasons or "the model calls no kernel that could be timed")
-    alone = sum(one + again for side in taken.series.values() for series in side.values() for one, again in series)
+    alone = sum(sum(series) for side in taken.series.values() for series in side.values())
     return Round(quads, taken.series["base"], taken.series["head"], time.monotonic() - start - alone)
 
 

@@ -97,4 +97,5 @@ def _ruling(
 
 
 def _median(series: Series, slowdown: float) -> float:
-    return float(np.median([one + slowdown * again for one, again in series]))
+    # As in a quad, each is charged for a share of another one.
+    return float(np.median(np.array(series) + slowdown * np.roll(series, 1)))

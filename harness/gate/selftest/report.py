@@ -62,10 +62,10 @@ def _notes(rounds: Sequence[Round], policy: Policy) -> list[str]:
     alarms = peer_alarms(rounds, 0.0)
     notes = [
         f"smallest slow-down that is found {FOUND_SHARE:.0%} of the time: {smallest}",
-        f"{kernels} kernels: {seconds:.0f} s for a look at all of them, with the work done once more; where nothing changed, "
+        f"{kernels} kernels: {seconds:.0f} s for a look at all of them; where nothing changed, "
         f"{again:.1f} of them are looked at again in {policy.confirmations} fresh pairs of processes",
-        f"{len(rounds)} pairs of processes with the same code; the slowed side runs each sample once more and is charged for "
-        "that share of it; a round judges what was suspected in those before it, so comparisons are not quite independent",
+        f"{len(rounds)} pairs of processes with the same code; each sample of the slowed side is charged for that "
+        "share of another one; a round judges what was suspected in those before it, so comparisons are not quite independent",
     ]
     if alarms:
         notes.append("pytest-benchmark compares the medians of two runs one after the other, of the same kernels and processes")

@@ -15,8 +15,8 @@ from ...report.output import write_text
 from ..pair import Estimate, Quad, judged
 from ..trial import Key
 
-Series = tuple[tuple[float, float], ...]
-"""Samples one after the other, each with the same work done once more, in seconds; 0 where it was not."""
+Series = tuple[float, ...]
+"""Samples one after the other, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Shelf:
 
 
 def _as_json(one: Round) -> dict[str, Any]:
-    quads = {name: [[quad.base, quad.head, quad.again] for quad in quads] for name, quads in one.quads.items()}
+    quads = {name: [[quad.base, quad.head] for quad in quads] for name, quads in one.quads.items()}
     return {"quads": quads, "base": one.base, "head": one.head, "seconds": one.seconds}
 
 
@@ -87,11 +87,7 @@ def _read(path: Path) -> Round:
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
         quads = {name: tuple(map(Quad.read, quads)) for name, quads in said["quads"].items()}
-        base, head = ({name: _series(pairs) for name, pairs in said[side].items()} for side in ("base", "head"))
+        base, head = ({name: tuple(map(float, series)) for name, series in said[side].items()} for side in ("base", "head"))
         return Round(quads, base, head, float(said["seconds"]))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UsageError(f"results hold a round of a self-test that cannot be read, {str(path)!r}: {error}") from None
-
-
-def _series(pairs: Sequence[Sequence[float]]) -> Series:
-    return tuple((float(one), float(again)) for one, again in pairs)
