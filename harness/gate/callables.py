@@ -12,7 +12,7 @@ from .judge import FIRST_SHARE
 from .pair import Estimate, Quad, Side, judged, order
 from .sampling import calls_per_sample, sample
 from .trial import LONGEST_SAMPLE_S, SHARPNESS, Key
-from .verdict import Policy, Verdict, settled, suspicions
+from .verdict import Policy, Verdict, settled, suspicions, undecided
 
 
 def compare_callables(
@@ -59,8 +59,10 @@ def compare_callables(
     key = ("head", "latency")
     first = {key: look(FIRST_SHARE * budget_s)}
     fresh: dict[Key, list[Estimate]] = {key: [] for key in suspicions(first, policy)}
-    for done in range(policy.confirmations if fresh else 0):
-        fresh[key].append(look((end - time.monotonic()) / (policy.confirmations - done)))
+    for done in range(policy.most_confirmations):
+        if not undecided(first, fresh, policy) or (done >= policy.confirmations and time.monotonic() >= end):
+            break
+        fresh[key].append(look((end - time.monotonic()) / (policy.most_confirmations - done)))
     return settled(first, fresh, policy, "when measured again")[key]
 
 

@@ -231,7 +231,9 @@ def policy_of(config: DictConfig) -> Policy:
     for name in ("least", "least_compile", "false_discovery"):
         if not 0 < config[name] < 1:
             raise UsageError(f"{name} must be a number above 0 and below 1; got {config[name]}")
-    return Policy(config.least, config.least_compile, config.false_discovery, _from(config, "confirmations", 1))
+    least = _from(config, "confirmations", 1)
+    most = _from(config, "most_confirmations", least)
+    return Policy(config.least, config.least_compile, config.false_discovery, least, most)
 
 
 def effort_of(config: DictConfig) -> Effort:

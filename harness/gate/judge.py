@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from .pair import Estimate, Quad, Side
 from .trial import Bench, Key, NotComparableError, Trial, is_fine, is_sound
-from .verdict import Ruling, Verdict, exact_changes, exit_code, settled, suspicions
+from .verdict import Ruling, Verdict, exact_changes, exit_code, settled, suspicions, undecided
 
 FIRST_SHARE = 1 / 3
 """Of the time, for the look at everything; what is left is for what may have changed, which is less."""
@@ -89,10 +89,13 @@ def compare(bench: Bench, budget_s: float) -> Comparison:
     if not estimates and all(one.condition == "not measured" for one in remarks):
         raise NotComparableError(f"no kernel could be timed in both revisions: {remarks[0].kernel}: {remarks[0].reason}")
     fresh: dict[Key, list[Estimate]] = {key: [] for key in suspicions(estimates, bench.policy)}
-    for number in range(bench.policy.confirmations if fresh else 0):
-        bench.progress(f"looking again at {len(fresh)} that may have changed, in fresh processes")
-        left = (end - time.monotonic()) / (bench.policy.confirmations - number)
-        for key, one in bench.run(time.monotonic() + left, only=fresh).estimates.items():
+    for number in range(bench.policy.most_confirmations):
+        is_late = number >= bench.policy.confirmations and time.monotonic() >= end
+        if is_late or not (wanted := undecided(estimates, fresh, bench.policy)):
+            break
+        bench.progress(f"looking again at {len(wanted)} that may have changed, in fresh processes")
+        left = (end - time.monotonic()) / (bench.policy.most_confirmations - number)
+        for key, one in bench.run(time.monotonic() + left, only=wanted).estimates.items():
             fresh[key].append(one)
     verdicts = settled(estimates, fresh, bench.policy)
     return Comparison(

@@ -33,18 +33,15 @@ class Policy:
         least: relative change of a latency that matters.
         least_compile: relative change of a compile time that matters.
         false_discovery: accepted share of false ones among the suspicions, over all kernels and quantities.
-        confirmations: fresh pairs of processes that judge what seems to have changed.
+        confirmations: fresh pairs of processes that judge what seems to have changed, at the least.
+        most_confirmations: where so many do not suffice.
     """
 
     least: float = 0.03
     least_compile: float = 0.10
     false_discovery: float = 0.01
     confirmations: int = 4
-
-    @property
-    def enough(self) -> int:
-        """Fresh pairs of processes that must show a change: three in four, so that one may lie badly in memory."""
-        return math.ceil(3 * self.confirmations / 4)
+    most_confirmations: int = 8
 
     def least_shift(self, quantity: Quantity) -> float:
         """The least change as a logarithm."""
@@ -88,6 +85,29 @@ def suspicions(estimates: Mapping[tuple[_Name, Quantity], Estimate], policy: Pol
     return [key for key, one in estimates.items() if abs(one.point) >= policy.least_shift(key[1]) / 2]
 
 
+def undecided(
+    first: Mapping[tuple[_Name, Quantity], Estimate],
+    fresh: Mapping[tuple[_Name, Quantity], Sequence[Estimate]],
+    policy: Policy,
+) -> list[tuple[_Name, Quantity]]:
+    """What another fresh pair of processes should look at.
+
+    Most suspicions are chance, and two pairs that see next to nothing are enough to say so. Looking on after the least
+    number of pairs adds few false alarms, for the pairs must agree, and the chance that so many do falls with each.
+
+    Args:
+        first, fresh: as for `settled`.
+    """
+    verdicts = settled(first, fresh, policy)
+    return [key for key, seen in fresh.items() if _is_open(seen, verdicts[key].ruling, policy.least_shift(key[1]), policy)]
+
+
+def _is_open(seen: Sequence[Estimate], ruling: Ruling, least: float, policy: Policy) -> bool:
+    if len(seen) < policy.confirmations:
+        return len(seen) < 2 or any(abs(one.point) >= least / 2 for one in seen)
+    return ruling == "inconclusive" and len(seen) < policy.most_confirmations
+
+
 def settled(
     first: Mapping[tuple[_Name, Quantity], Estimate],
     fresh: Mapping[tuple[_Name, Quantity], Sequence[Estimate]],
@@ -98,7 +118,7 @@ def settled(
 
     A change is one where the median of the fresh pairs is at least the least change, enough of them show at least half of
     it in that direction, for sure, and they agree: their standard deviation is at most half the median. How sure is
-    Benjamini and Heller's (2008) p value of `enough` out of so many, adjusted for the false-discovery rate over everything
+    Benjamini and Heller's (2008) p value of three in four, adjusted for the false-discovery rate over everything
     that was judged.
 
     Args:
@@ -106,8 +126,12 @@ def settled(
         fresh: one estimate per pair of processes, of what was suspected.
         again: how it was measured again, in words.
     """
-    full = {key: taken for key, taken in fresh.items() if len(taken) >= policy.confirmations}
-    p = np.array([_shared_p(full[key], policy) if key in full else 1.0 for key in first])
+    full = {
+        key: taken
+        for key, taken in fresh.items()
+        if len(taken) >= policy.confirmations or not _is_open(taken, "inconclusive", policy.least_shift(key[1]), policy)
+    }
+    p = np.array([_shared_p(full[key]) if key in full else 1.0 for key in first])
     adjusted = dict(zip(first, stats.false_discovery_control(p), strict=True)) if first else {}
     verdicts = {}
     for key, seen in first.items():
@@ -139,22 +163,29 @@ def _settled(first: Estimate, fresh: Sequence[Estimate], p: float, least: float,
     showing = sum(sign * one >= least / 2 for one in points)
     seen = f"{change(first.point)} at first, {', '.join(map(change, points))} {again}"
     agree = len(fresh) < 2 or AGREEMENT * float(np.std(points, ddof=1)) <= abs(pooled.point)
-    if sign * pooled.point >= least and showing >= policy.enough and agree and p <= policy.false_discovery:
+    enough = _enough(len(fresh))
+    if sign * pooled.point >= least and showing >= enough and agree and p <= policy.false_discovery:
         return Verdict(_direction(pooled.point), f"{seen}, adjusted p {p:.2g}", pooled)
-    if sum(abs(one.point) < least for one in fresh) >= policy.enough and abs(pooled.point) < least:
+    if sum(abs(one) < least for one in points) >= enough and abs(pooled.point) < least:
         return Verdict("same", f"{seen}: within {_less(least)} either way", pooled)
     return Verdict("inconclusive", f"{seen}: neither within {_less(least)} nor a sure change", pooled)
 
 
-def _shared_p(fresh: Sequence[Estimate], policy: Policy) -> float:
-    """That fewer than `enough` of the pairs differ in the direction of their median (partial conjunction).
+def _enough(pairs: int) -> int:
+    """How many of the pairs must show a change: three in four, so that one may lie badly in memory."""
+    return math.ceil(3 * pairs / 4)
+
+
+def _shared_p(fresh: Sequence[Estimate]) -> float:
+    """That fewer than three in four of the pairs differ in the direction of their median (partial conjunction).
 
     Benjamini and Heller 2008, "Screening for partial conjunction hypotheses", equation 4: of n ordered p values the u-th
     times n - u + 1. A pair that points the other way is no evidence.
     """
     sign = np.sign(_pooled(fresh).point)
     p = sorted(one.p if sign * one.point > 0 else 1.0 for one in fresh)
-    return min(1.0, (len(p) - policy.enough + 1) * p[policy.enough - 1])
+    enough = _enough(len(p))
+    return min(1.0, (len(p) - enough + 1) * p[enough - 1])
 
 
 def _pooled(fresh: Sequence[Estimate]) -> Estimate:

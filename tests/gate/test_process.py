@@ -9,9 +9,7 @@ import pytest
 from roofcast.harness.gate.checkout import Revision
 from roofcast.harness.gate.process import Process, cores_but
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(os, "sched_getaffinity"), reason="this system pins no process to cores"
-)
+pytestmark = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system pins no process to cores")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from scipy import stats
 
 from ..pair import Estimate
 from ..trial import Key
-from ..verdict import Policy, Ruling, settled, suspicions
+from ..verdict import Policy, Ruling, settled, suspicions, undecided
 from .rounds import Round, Series
 
 PEER_LIMIT = 0.10
@@ -91,9 +91,12 @@ def smallest_seen(rounds: Sequence[Round], policy: Policy, slowdowns: Sequence[f
 def _ruling(
     place: int, key: Key, first: Mapping[Key, Estimate], slowed: Sequence[Mapping[Key, Estimate]], policy: Policy
 ) -> Ruling:
-    after = [slowed[(place + step) % len(slowed)] for step in range(1, min(policy.confirmations + 1, len(slowed)))]
-    suspected = {key: [one[key] for one in after if key in one]} if key in suspicions(first, policy) else {}
-    return settled(first, suspected, policy)[key].ruling
+    fresh: dict[Key, list[Estimate]] = {key: []} if key in suspicions(first, policy) else {}
+    for step in range(1, len(slowed)):
+        if not undecided(first, fresh, policy):
+            break
+        fresh[key] += [one[key] for one in (slowed[(place + step) % len(slowed)],) if key in one]
+    return settled(first, fresh, policy)[key].ruling
 
 
 def _median(series: Series, slowdown: float) -> float:
