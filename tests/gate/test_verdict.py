@@ -73,20 +73,40 @@ def test_fresh_processes_alone_decide(points, expected):
     assert of_fresh(*points, first=-0.06) == expected
 
 
-def test_three_of_four_fresh_pairs_must_be_sure():
-    assert of_fresh(0.06, 0.06, 0.06, 0.06, p=0.2) == "inconclusive"
+def test_pairs_that_scatter_as_far_as_they_differ_are_not_sure():
+    assert of_fresh(0.03, 0.12, 0.02, 0.06) == "inconclusive"
+    assert of_fresh(0.03, 0.12, 0.02, 0.06, 0.05, 0.04, 0.05, 0.06) == "slower"
 
 
-def test_the_least_number_of_pairs_that_must_agree_is_three_in_four():
-    assert of_fresh(0.06, policy=Policy(confirmations=1)) == "slower"
-    assert of_fresh(0.06, 0.0, policy=Policy(confirmations=2)) == "inconclusive"
+def test_one_pair_alone_is_as_sure_as_its_quads():
+    alone = Policy(confirmations=1)
+    assert of_fresh(0.06, policy=alone) == "slower"
+    assert of_fresh(0.06, p=0.2, policy=alone) == "inconclusive"
 
 
-def test_sure_fresh_pairs_count_for_less_among_many_kernels():
-    fresh = {KEY: [sure(0.06, p=0.004)] * 4}
+def test_what_is_sure_alone_is_not_among_many():
+    fresh = {KEY: [sure(point) for point in (0.03, 0.05, 0.06, 0.03)]}
     assert settled({KEY: sure(0.06)}, fresh, POLICY)[KEY].ruling == "slower"
-    many = {KEY: sure(0.06)} | {(n, "latency"): sure(0.0) for n in range(9)}
+    many = {KEY: sure(0.06)} | {(n, "latency"): sure(0.0) for n in range(20)}
     assert settled(many, fresh, POLICY)[KEY].ruling == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("points", "is_open"),
+    [
+        ((), True),
+        ((0.06,), True),
+        ((0.005, -0.01), False),
+        ((0.005, -0.02), True),
+        ((0.06, 0.06, 0.05), True),
+        ((0.06, 0.06, 0.05, 0.06), False),
+        ((0.06, 0.06, 0.0, 0.0), True),
+        ((0.06, 0.06, 0.0, 0.0) * 2, False),
+    ],
+)
+def test_pairs_are_added_until_they_decide(points, is_open):
+    fresh = {KEY: [sure(point) for point in points]}
+    assert bool(undecided({KEY: sure(0.06)}, fresh, POLICY)) == is_open
 
 
 def test_exact_quantities_are_compared_exactly():
