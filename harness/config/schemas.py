@@ -218,6 +218,8 @@ class Gate:
     least_compile: float = MISSING
     false_discovery: float = MISSING
     confirmations: int = MISSING
+    most_confirmations: int = MISSING
+    spare_cores: int = MISSING
     inconclusive_fails: bool = False
     budget_s: float = MISSING
     least_quads: int = MISSING

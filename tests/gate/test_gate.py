@@ -19,7 +19,15 @@ from roofcast.harness.gate.worker import Worker
 
 ROOT = Path(__file__).parent.parent.parent
 MODEL = (Path(__file__).parent.parent / "tiny.yaml").read_text(encoding="utf-8")
-QUICK = ("least_quads=6", "most_quads=6", "confirmations=1", "budget_s=1", "context=64", "model=tiny.yaml")
+QUICK = (
+    "least_quads=6",
+    "most_quads=6",
+    "confirmations=1",
+    "most_confirmations=1",
+    "budget_s=1",
+    "context=64",
+    "model=tiny.yaml",
+)
 KERNELS = Path("kernels")
 ROPE = KERNELS / "rope" / "xla.py"
 
