@@ -10,7 +10,7 @@ from importlib.resources import files
 
 import yaml
 from roofcast import conf
-from roofcast.harness.cli.command import VERBS
+from roofcast.harness.cli import VERBS
 from roofcast.harness.cli.exits import typed
 from roofcast.harness.config.schemas import SCHEMAS
 from roofcast.harness.report.table import Column, Table

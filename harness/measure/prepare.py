@@ -15,19 +15,18 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ...kernels.op import Implementation, Workload
+from ..store.figures import Residency
 from . import loops
 from .compile_cache import found_since, lookups
 from .flush import flush_of
 from .timer import HOST, Call, Timer
-
-Residency = Literal["cold", "warm"]
 
 CACHE_MULTIPLE = 4
 """Rotated copies add up to this many last-level caches, so that a pseudo-LRU cache keeps next to nothing of them."""

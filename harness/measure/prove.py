@@ -9,8 +9,9 @@ from typing import Any
 
 from ...kernels import check
 from ...kernels.op import Implementation, Workload, is_peer
+from ..store.figures import Residency
 from .cost_check import xla_cost
-from .prepare import CACHE_MULTIPLE, Residency, compile_call, outputs, prepare, prepare_peer
+from .prepare import CACHE_MULTIPLE, compile_call, outputs, prepare, prepare_peer
 from .result import Machine, Result
 from .timer import HOST
 

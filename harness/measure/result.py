@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
 from ...kernels.op import Workload
+from ..store.figures import Bound
+from ..store.record import Status
 from .ceilings import Limits
 from .cost_check import XlaCost
-from .guard import Bound
 from .prepare import Compiled, Kernel
 from .rounds import Series
 from .statistics import Interval
 from .timer import HOST, Timer
-
-Status = Literal["ok", "wrong", "refused", "unsupported", "failed"]
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import numpy as np
 
 from ...kernels import check
 from ...kernels.op import Implementation, Workload
+from ..store.figures import Residency
 from .ceilings import Limits
 from .guard import IMPOSSIBLE, Floor, floor
-from .prepare import Residency
 from .prove import POOL_SHARE, Draw, pool_bytes, ready
 from .result import Machine, Result, Timed
 from .rounds import Series, Stopping, calm_samples, levels_of, measure

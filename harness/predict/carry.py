@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from ...kernels.model import Model
 from ...kernels.op import Need, Workload
@@ -13,8 +12,7 @@ from ..calibrate.carry import carry
 from ..calibrate.efficiency import Evidence
 from ..facts.envelope import Envelope
 from ..steps.workloads import resident_bytes
-
-Bound = Literal["memory", "compute", "latency"]
+from ..store.figures import Bound
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from ...kernels.op import Workload
 from ..calibrate.evidence import best
 from ..calibrate.own.reached import evidence
 from ..predict.answer import Answer, Ask, answers, true_bits
-from ..predict.carry import Bound, Prediction, carried, measured_here
+from ..predict.carry import Prediction, carried, measured_here
 from ..steps.plan import Plan
+from ..store.figures import Bound
 from ..store.record import Measurement
 from ..words import figure
 from .table import Column, Table

@@ -11,51 +11,13 @@ from dataclasses import dataclass
 from ...kernels.model import Step
 from ...kernels.op import Need, Tensor
 from ...kernels.registry import op_named, op_names
+from ...kernels.step import roles
 from ..errors import UsageError
 
-_INPUT = ("embedding", "position", "first_norm")
-_ATTENTION = (
-    "attention_norm",
-    "qkv",
-    "query",
-    "query_down",
-    "query_latent_norm",
-    "query_up",
-    "kv_down",
-    "kv_latent_norm",
-    "qk_norm",
-    "rope",
-    "cache_update",
-    "cache_update_window",
-    "key_up",
-    "attention",
-    "attention_window",
-    "value_up",
-    "attention_out",
-    "attention_post_norm",
-)
-_CROSS_ATTENTION = ("cross_norm", "cross_query", "attention_cross", "cross_out")
-_FEED_FORWARD = (
-    "ffn_norm",
-    "ffn_gate_up",
-    "ffn_up",
-    "activation",
-    "ffn_down",
-    "router",
-    "routing",
-    "expert_ffn_gate_up",
-    "expert_ffn_up",
-    "expert_activation",
-    "expert_ffn_down",
-    "shared_expert_ffn_gate_up",
-    "shared_expert_ffn_up",
-    "shared_expert_activation",
-    "shared_expert_ffn_down",
-    "ffn_post_norm",
-)
-_LAYER = (*_INPUT, *_ATTENTION, *_CROSS_ATTENTION, *_FEED_FORWARD)
-_OUTPUT = ("final_norm", "lm_head", "sampling")
-_PLACES = {role: place for place, role in enumerate(_LAYER)} | {role: len(_LAYER) + 1 + n for n, role in enumerate(_OUTPUT)}
+_OTHERS = len((*roles.INPUT, *roles.LAYER))
+"""The place of a role that is not known."""
+_PLACES = {role: place for place, role in enumerate((*roles.INPUT, *roles.LAYER))}
+_PLACES |= {role: place for place, role in enumerate(roles.OUTPUT, _OTHERS + 1)}
 
 
 def decode_step(step: Step) -> tuple[Need, ...]:
@@ -87,7 +49,7 @@ def calls(step: Step) -> tuple[Need, ...]:
     ones: a new op needs no edit of this table to be measured and summed, only to be listed at its true place.
     """
     needs = [need for op in op_names() for need in op_named(op).needed_by(step)]
-    return tuple(sorted(needs, key=lambda need: (need.count == 0, _PLACES.get(need.role, len(_LAYER)))))
+    return tuple(sorted(needs, key=lambda need: (need.count == 0, _PLACES.get(need.role, _OTHERS))))
 
 
 def resident_elements(needs: Iterable[Need]) -> int:

@@ -66,7 +66,7 @@ def test_every_encoder_composes(name: str) -> None:
 
 def test_only_a_plain_encoder_has_a_forward_pass() -> None:
     bert = model_named("bert-base")
-    with pytest.raises(ValueError, match="model must be an encoder; got gpt2, whose family is decoder"):
+    with pytest.raises(ValueError, match="got gpt2, which has the decoder stack"):
         EncoderPass.of(Step(model_named("gpt2"), 8))
     with pytest.raises(ValueError, match="composed for; got bert-base, which has rope positions"):
         EncoderPass.of(Step(replace(bert, position="rope"), 8))

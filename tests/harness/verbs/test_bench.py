@@ -11,7 +11,7 @@ import psutil
 import pytest
 from roofcast.harness.store.store import Store
 
-MODEL = (Path(__file__).parent.parent / "tiny.yaml").read_text(encoding="utf-8")
+MODEL = (Path(__file__).parents[2] / "tiny.yaml").read_text(encoding="utf-8")
 QUICK = ("timing=quick", "timing.budget_s=1", "timing.min_samples=3", "timing.precision=0.5", "context=64")
 
 

@@ -1,30 +1,129 @@
-"""`roofcast import`: what other tools measured becomes evidence, once, or says why not."""
+"""What the files of other tools say of a decode step, or why they say nothing."""
 
-import csv
 import json
-import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from roofcast.harness import cli
 from roofcast.harness.facts.devices import device_named
-from roofcast.harness.importing import shelf
 from roofcast.harness.importing.documents import entries
 from roofcast.harness.importing.names import model_reported
 from roofcast.harness.importing.rows import outcomes
 
-WRITTEN = yaml.safe_load(Path(__file__).with_name("written_by_tools.yaml").read_text(encoding="utf-8"))
-LLAMA, SERVING, LATENCY, RECORD, TRTLLM, PRINTED, PYTEST = WRITTEN.values()
+HERE = Path(__file__).parent
+LLAMA = json.loads((HERE / "llama_bench.json").read_text())
+SERVING = {
+    "date": "20250424-115850",
+    "backend": "vllm",
+    "model_id": "meta-llama/Llama-3.1-8B-Instruct",
+    "num_prompts": 10,
+    "request_rate": "inf",
+    "max_concurrency": 1,
+    "tensor_parallel_size": "2",
+    "duration": 20.0,
+    "completed": 10,
+    "total_input_tokens": 10240,
+    "total_output_tokens": 1280,
+    "median_tpot_ms": 5.0,
+    "mean_tpot_ms": 5.1,
+}
+LATENCY = json.loads((HERE / "vllm_latency.json").read_text())
+RECORD = {
+    "benchmark": {
+        "name": "vLLM benchmark",
+        "extra_info": {
+            "args": {
+                "model": "meta-llama/Llama-3.1-8B",
+                "batch_size": 1,
+                "input_len": 32,
+                "output_len": 128,
+                "tensor_parallel_size": 1,
+                "dtype": "bfloat16",
+                "quantization": None,
+                "kv_cache_dtype": "auto",
+            }
+        },
+    },
+    "model": {"name": "meta-llama/Llama-3.1-8B"},
+    "metric": {"name": "latency", "benchmark_values": [1.28, 1.28, 1.34], "extra_info": {}},
+}
+TRTLLM = {
+    "engine": {
+        "model": "meta-llama/Llama-3.1-70B",
+        "version": "1.0.0",
+        "dtype": "bfloat16",
+        "quantization": "FP8",
+        "kv_cache_dtype": "FP8",
+    },
+    "machine": {"name": "NVIDIA H100 80GB HBM3", "memory.total": 79.1},
+    "world_info": {"tp_size": 4, "pp_size": 1, "ep_size": 1},
+    "request_info": {
+        "num_requests": 10,
+        "avg_num_concurrent_requests": 1.0,
+        "avg_input_length": 1024.0,
+        "avg_output_length": 128.0,
+    },
+    "performance": {"output_throughput_per_user_tok_s": 80.0},
+    "streaming_metrics": {"avg_tpot_ms": 10.0},
+}
+PRINTED = """
+[TRT-LLM] [I]
+===========================================================
+= PYTORCH BACKEND
+===========================================================
+Model:\t\t\tmeta-llama/Llama-3.1-70B
+TensorRT LLM Version:\t1.0.0
+Dtype:\t\t\tbfloat16
+KV Cache Dtype:\t\tFP8
+Quantization:\t\tFP8
 
+===========================================================
+= MACHINE DETAILS
+===========================================================
+NVIDIA H100 80GB HBM3, memory 79.10 GB, 2.62 GHz
 
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", list(sys.argv))
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+===========================================================
+= WORLD + RUNTIME INFORMATION
+===========================================================
+TP Size:                4
+PP Size:                1
+EP Size:                1
+
+===========================================================
+= REQUEST DETAILS
+===========================================================
+Number of requests:             10
+Number of concurrent requests:  1.0000
+Average Input Length (tokens):  1024.0000
+Average Output Length (tokens): 128.0000
+===========================================================
+= PERFORMANCE OVERVIEW
+===========================================================
+Per User Output Throughput [w/ ctx] (tps/user):   80.0000
+Average time-per-output-token [TPOT] (ms):        10.0000
+"""
+PYTEST = {
+    "machine_info": {"machine": "x86_64"},
+    "commit_info": {"id": "b87b9aa"},
+    "datetime": "2026-08-14T16:06:07.146833",
+    "version": "5.1.0",
+    "benchmarks": [
+        {
+            "name": "test_decode",
+            "stats": {"median": 0.5, "mean": 0.51},
+            "extra_info": {
+                "model": "llama-3.1-8b",
+                "hardware": "H100",
+                "engine": "transformers",
+                "weight_bits": 16,
+                "n_chips": 1,
+                "tokens": 32,
+            },
+        },
+        {"name": "test_other", "stats": {"median": 0.5}, "extra_info": {}},
+    ],
+}
 
 
 def one(document, **given):
@@ -200,7 +299,7 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-DOCUMENTS = tuple(one for one in WRITTEN.values() if one is not PRINTED)
+DOCUMENTS = (LLAMA, SERVING, LATENCY, RECORD, TRTLLM, PYTEST)
 
 
 @given(st.sampled_from(DOCUMENTS), st.data())
@@ -209,75 +308,3 @@ def test_no_field_whatever_it_holds_is_more_than_a_reason(document, data):
     content = json.dumps(document | {name: data.draw(json_values)})
     for found in outcomes(entries(content), {"hardware": "H100_SXM", "weight_bits": "16", "n_chips": "1"}):
         assert (found.row is None) == bool(found.reason)
-
-
-def test_what_is_imported_twice_counts_once(tmp_path, capsys):
-    Path("a.json").write_text(json.dumps([LLAMA]))
-    Path("b.jsonl").write_text(json.dumps(LLAMA) + "\n" + json.dumps(LLAMA | {"avg_ts": 60.0}) + "\n")
-    for files in (["a.json"], ["a.json"], ["b.jsonl", "a.json"]):
-        assert cli.run(["import", *files]) == cli.OK
-    assert [found.tok_s for found in shelf.rows(Path("results"))] == [60.0, pytest.approx(118.882)]
-    kept = sorted(Path("results/imported").iterdir())
-    assert len(kept) == 2
-    with kept[0].open(newline="") as file:
-        (origin, *_) = csv.DictReader(file)
-    assert origin["source"] in ("a.json", "b.jsonl")
-    assert origin["source_sha256"].startswith(kept[0].stem)
-    assert "2 kept in results/imported" in capsys.readouterr().out
-
-
-def test_what_is_imported_is_validated_and_shown_beside_predictions(capsys):
-    Path("a.json").write_text(json.dumps([LLAMA, LLAMA | {"n_gen": 0, "n_prompt": 9}, LLAMA | {"avg_ts": -1}]))
-    assert cli.run(["import", "a.json"]) == cli.FAILED
-    said = capsys.readouterr().out
-    assert "entry 2: left out: n_gen is 0" in said
-    assert "entry 3: avg_ts must be a number from 0; got -1" in said
-    assert "1 kept" in said
-    assert cli.run(["validate", "published=imported"]) == cli.OK
-    assert "predictions: 1 new machine" in capsys.readouterr().out
-    asked = ["predict", "model=qwen2.5-7b", "device=4080", "engine=llama.cpp", "format=int4"]
-    assert cli.run([*asked, "output=with.json"]) == cli.OK
-    assert "for that, published speeds alone give" in capsys.readouterr().out
-    assert cli.run([*asked, "imported=false", "output=without.json"]) == cli.OK
-    (with_it,), (without,) = (json.loads(Path(name).read_text()) for name in ("with.json", "without.json"))
-    assert (with_it["basis"], without["basis"]) == ("fitted", "carried")
-    assert with_it["tokens_per_s"] > without["tokens_per_s"]
-    assert "237 published speeds and 1 imported" in " ".join(with_it["notes"])
-
-
-def test_keys_fill_what_a_file_does_not_say(capsys):
-    Path("latency.json").write_text(json.dumps(LATENCY))
-    keys = ["model=Llama 3.1 8B", "device=h100", "devices=1", "format=fp8", "input_len=32", "output_len=128", "date=2026-05"]
-    assert cli.run(["import", "latency.json", *keys]) == cli.OK
-    (found,) = shelf.rows(Path("results"))
-    assert (found.model, found.hardware, found.n_chips, found.source_date) == ("llama-3.1-8b", "H100_SXM", "1", "2026-05")
-    assert 8 <= float(found.weight_bits) < 8.1
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        ([], "files must name at least one file, as in roofcast import FILE; got none"),
-        (["nowhere.json"], "files must be readable text; got 'nowhere.json'"),
-        (["binary"], "files must be readable text; got 'binary'"),
-        (["a.json", "devices=0"], "devices must be a whole number from 1; got 0"),
-        (["a.json", "weight_bits=0.1"], "weight_bits must be from 1 to 64; got 0.1"),
-        (["a.json", "date=today"], "date must be a year, month or day"),
-        (["a.json", "modle=x"], "modle is not a key of roofcast import; did you mean model?"),
-        (["a.json", "device=h1000"], "got 'h1000'; did you mean H100"),
-        (["a.json", "results=a.json"], "results must be a folder that can be written to; got 'a.json'"),
-    ],
-)
-def test_bad_input_gets_one_sentence(capsys, arguments, sentence):
-    Path("a.json").write_text(json.dumps([LLAMA]))
-    Path("binary").write_bytes(b"\xff\xfe\x00")
-    assert cli.run(["import", *arguments]) == cli.USAGE
-    (line,) = capsys.readouterr().err.splitlines()
-    assert sentence in line
-
-
-def test_an_imported_file_that_was_spoilt_is_named():
-    folder = Path("results/imported")
-    folder.mkdir(parents=True)
-    (folder / "x.csv").write_text("hardware,model,tok_s\nH100,llama-3.1-8b,many\n")
-    assert cli.run(["validate", "published=imported"]) == cli.USAGE

@@ -13,7 +13,7 @@ from roofcast.harness import cli
 from roofcast.harness.claims.article import claims
 from roofcast.harness.facts.catalogue import read_yaml
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
