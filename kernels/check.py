@@ -99,9 +99,9 @@ class _Drawing:
         axes = len(tensor.shape)
         is_matrix = tensor.role == "weight" and axes > 1
         scale = 1 / math.sqrt(tensor.shape[-1]) if is_matrix else 1.0
-        if axes < 2 and tensor.elements > _DRAWN_ELEMENTS and isinstance(one, Plain):
-            return np.resize(one.pack(_gaussian(self.generator, (_DRAWN_ELEMENTS,), scale)), tensor.shape)
-        if tensor.elements <= self.most or axes < 2:
+        if axes < 2:
+            return one.pack(np.resize(_gaussian(self.generator, (min(tensor.elements, _DRAWN_ELEMENTS),), scale), tensor.shape))
+        if tensor.elements <= self.most:
             return one.pack(_gaussian(self.generator, tensor.shape, scale))
         width = tensor.shape[-1]
         count = tensor.elements // width

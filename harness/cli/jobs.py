@@ -48,7 +48,7 @@ def run(verb: str, overrides: Sequence[str], action: Callable[[DictConfig], int]
     schemas.register([verb])
     if verb == _SWEEPS_AS_ONE:
         # The other verbs have no use for what it imports.
-        from ..sweep.sweeper import register
+        from ..sweep.plugins import register
 
         register(codes)
     # Hydra then hands errors on as exceptions instead of printing its own report of them.

@@ -59,9 +59,23 @@ class Question:
 
 
 @dataclass
+class Blocks:
+    """Sizes that kernels cut their work by; null leaves a kernel its own. See `kernels.blocks`."""
+
+    gemv_grain_bytes: int | None = None
+    gemv_tile_bytes: int | None = None
+    gemv_warps: int | None = None
+    gemv_stages: int | None = None
+    attention_tile_bytes: int | None = None
+    attention_warps: int | None = None
+    attention_stages: int | None = None
+
+
+@dataclass
 class Bench(Question):
     """`roofcast bench`."""
 
+    blocks: Blocks = field(default_factory=Blocks)
     kernel: KernelChoice = field(default_factory=KernelChoice)
     timing: Timing = field(default_factory=Timing)
     implementation: str = "default"

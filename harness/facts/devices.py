@@ -103,6 +103,9 @@ def _peak(given: Any, where: str) -> Quantity:
 
 
 def _quantity(given: Any, where: str) -> Quantity:
+    if isinstance(given, int | float):
+        example = f'{{value: {given}, basis: datasheet, source: "the product page", date: 2026-11}}'
+        raise UsageError(f"{where} must say what it rests on, as in {example}; got {given!r}")
     _check_fields(given, where, _QUANTITY, _QUANTITY_REQUIRED)
     try:
         return Quantity(**given | {"date": str(given["date"])})  # YAML reads a full date as a date, not as text

@@ -55,7 +55,8 @@ class Worker:
         asked = plan(OmegaConf.create(question["plan"]))  # type: ignore[arg-type]
         ops = [op for op in question["ops"] if op in op_names()]
         refused: dict[str, str] = {}
-        for workload in asked.calls(ops):
+        wholes = asked.steps((question["layers"],)) if question["layers"] else {}
+        for workload in (*asked.calls(ops), *wholes):
             able, reasons = chosen(workload, question["implementation"], backend)
             named = question["implementation"] != "default"
             for one in able:

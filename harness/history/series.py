@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..store.store import Report, Store
 from .changes import Change, change_points
+from .verdicts import Judged
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Kernel:
         label, implementation, residency: what was measured.
         points: oldest commit first.
         changes: of the natural logarithm of the quantity that is looked at.
+        judged: what the gate said of its latency, the oldest first.
     """
 
     label: str
@@ -52,6 +54,7 @@ class Kernel:
     residency: str
     points: Sequence[Point]
     changes: Sequence[Change]
+    judged: Sequence[Judged] = ()
 
 
 QUANTITIES: Mapping[str, Callable[[Point], float]] = {

@@ -26,6 +26,7 @@ from ..store.figures import Residency
 from . import loops
 from .compile_cache import found_since, lookups
 from .flush import flush_of
+from .spent import compiling
 from .timer import HOST, Call, Timer
 
 CACHE_MULTIPLE = 4
@@ -90,11 +91,12 @@ class Kernel:
 
 def compile_call(workload: Workload, one: Implementation, packed: Mapping[str, Any]) -> Compiled:
     """Lowers and compiles a single call of an implementation on such operands, donating what the op donates."""
-    start = time.perf_counter()
-    call = jax.jit(functools.partial(one.function, workload), donate_argnames=workload.donated)
-    lowered = call.lower(**jax.tree.map(_spec, dict(packed)))
-    lowered_at, before = time.perf_counter(), lookups()
-    program = lowered.compile()
+    with compiling():
+        start = time.perf_counter()
+        call = jax.jit(functools.partial(one.function, workload), donate_argnames=workload.donated)
+        lowered = call.lower(**jax.tree.map(_spec, dict(packed)))
+        lowered_at, before = time.perf_counter(), lookups()
+        program = lowered.compile()
     return Compiled(program, lowered_at - start, time.perf_counter() - lowered_at, found_since(before))
 
 
@@ -273,7 +275,8 @@ def _looped(
     like = jax.tree.map(_spec, first) if stacked else None
     loop = jax.jit(functools.partial(loops.turns, workload, one, like), donate_argnums=(1,))
     turn_number = jax.ShapeDtypeStruct((), jnp.int32)
-    program = loop.lower(*jax.tree.map(_spec, (pool, state)), turn_number, turn_number).compile()
+    with compiling():
+        program = loop.lower(*jax.tree.map(_spec, (pool, state)), turn_number, turn_number).compile()
 
     first_turn = 0
 

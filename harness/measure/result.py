@@ -41,7 +41,10 @@ class Timed:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one workload with one implementation. Fields after `reason` are None where it did not get so far."""
+    """What came of one workload with one implementation. Fields after `reason` are None where it did not get so far.
+
+    `programs_s` is seconds of compiling all that it runs, the timed loop included.
+    """
 
     workload: Workload
     implementation: str
@@ -53,6 +56,7 @@ class Result:
     kernel: Kernel | None = None
     series: Series | None = None
     timed: Timed | None = None
+    programs_s: float = 0.0
 
     @property
     def calm(self) -> Sequence[bool]:

@@ -13,8 +13,8 @@ from .foretold import FEWEST, Words
 from .grid import Grid, rows
 from .kept import Row
 
-_HELD_BACK = ("roofs",)
-"""Fields of a measurement that the page draws as lines of their own."""
+_HELD_BACK = ("roofs", "newest_in_step")
+"""Fields of a measurement that become rows of their own."""
 
 
 @dataclass(frozen=True)

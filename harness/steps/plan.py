@@ -19,6 +19,9 @@ from ..facts.envelope import Envelope
 from ..facts.models import model_from
 from .workloads import check_context, decode_step
 
+POOL_SHARE = 0.5
+"""Share of the free memory that the operands of one batch of kernels may take; drawing and checking need the rest."""
+
 
 @dataclass(frozen=True)
 class Plan:

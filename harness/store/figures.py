@@ -53,6 +53,7 @@ class Compilation(Columns):
         cost_note: why XLA's counts differ from the op's, in words; "" where they agree.
         compile_cache: `cold` if the program was compiled, `warm` if it was loaded from the cache on disk and `compile_s` is
             the time of that, "" where there was no cache.
+        programs_s: seconds of lowering and compiling all that the measurement runs, the timed loop included.
     """
 
     lower_s: float
@@ -66,6 +67,7 @@ class Compilation(Columns):
     peak_bytes: int | None = None
     cost_note: str = ""
     compile_cache: str = ""
+    programs_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +88,7 @@ class Timing(Columns):
         timer_note: why a GPU's kernels were timed by the host all the same, "" otherwise.
         device_before, device_after: a GPU's clocks, power, temperature and bits of what slows it (`harness.nvidia.GpuState`),
             before the run and when this was recorded; empty where nothing tells them.
+        sampling_s: seconds that the samples and the probes beside them took.
 
     Raises:
         ValueError: if a sample is not a positive time, or the lists are not equally long.
@@ -104,6 +107,7 @@ class Timing(Columns):
     timer_note: str = ""
     device_before: Mapping[str, float] = field(default_factory=dict)
     device_after: Mapping[str, float] = field(default_factory=dict)
+    sampling_s: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -154,9 +158,11 @@ class Statistics(Columns):
 
 @dataclass(frozen=True, kw_only=True)
 class Ceilings(Columns):
-    """What this machine can do at the most, measured in the same process as the kernels.
+    """What this machine can do at the most, measured by the same probes as go on beside the kernels.
 
     Attributes:
+        probed_at: ISO 8601 time in UTC of these figures: of this run or, in a sweep, of a job of it that ran shortly before on
+            this host; "" in records that do not say, which are of their own run.
         read_gbs, copy_gbs, triad_gbs: memory bandwidth, decimal GB/s, written and read bytes counted once each.
         cache_read_gbs: read bandwidth per cache level (`L2`), decimal GB/s.
         multiply_add_gflops: float32 multiply-adds outside a matrix product, GFLOP/s.
@@ -171,3 +177,4 @@ class Ceilings(Columns):
     multiply_add_gflops: float
     matmul_gflops: Mapping[str, float] = field(default_factory=dict)
     dispatch_us: float
+    probed_at: str = ""

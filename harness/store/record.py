@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Literal
 
 from ...kernels.model import Step
@@ -20,7 +21,7 @@ from ...kernels.op import Need, Workload, is_peer
 from ...kernels.registry import workload_from
 from ..files.columns import Columns, columns, flatten, unflatten
 from ..host.host import Host
-from ..host.provenance import checkout, version_of
+from ..host.provenance import Checkout, checkout, version_of
 from .figures import Ceilings, Compilation, Statistics, Timing, Work
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Run",
     "Statistics",
     "Status",
+    "Stored",
     "Subject",
     "Timing",
     "Work",
@@ -43,7 +45,7 @@ __all__ = [
     "utc_now",
 ]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 Status = Literal["ok", "wrong", "refused", "unsupported", "failed"]
 
@@ -83,7 +85,7 @@ class Run(Columns):
     @classmethod
     def start(cls, *, config_hash: str = "", overrides: str = "") -> Run:
         """A new run of the code that is installed here."""
-        code = checkout()
+        code = _code()
         return cls(
             roofcast_version=version_of("roofcast"),
             git_commit=code.commit,
@@ -91,6 +93,12 @@ class Run(Columns):
             config_hash=config_hash,
             overrides=overrides,
         )
+
+
+@cache
+def _code() -> Checkout:
+    """Once per process: what runs is what was there when it was imported, and asking takes a tenth of a second."""
+    return checkout()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,13 +200,26 @@ class Outcome(Columns):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measurement(Columns):
-    """One measurement. A call that was not computed right has no time: such a record cannot be made.
+class Stored(Columns):
+    """What every record has.
 
     Attributes:
         record_id: 32 hexadecimal digits, unique over all records anywhere.
         started_at: ISO 8601 time in UTC.
-        run, subject, outcome, work, host: see there.
+        run: that made it.
+    """
+
+    record_id: str = field(default_factory=new_id)
+    started_at: str
+    run: Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement(Stored):
+    """One measurement. A call that was not computed right has no time: such a record cannot be made.
+
+    Attributes:
+        subject, outcome, work, host: see there.
         compilation: None if the call was not compiled, as another library's never is.
         timing: None unless the status is `ok`, or `refused`, whose samples are kept as evidence.
         statistics: None unless the status is `ok`.
@@ -208,9 +229,6 @@ class Measurement(Columns):
         ValueError: if status, timing and statistics contradict each other.
     """
 
-    record_id: str = field(default_factory=new_id)
-    started_at: str
-    run: Run
     subject: Subject
     outcome: Outcome
     work: Work

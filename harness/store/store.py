@@ -1,4 +1,4 @@
-"""Measurements in Parquet files that are only ever added to, in a folder or under a prefix of an object store.
+"""Records, such as measurements, in Parquet files that are only ever added to, in a folder or under an object store's prefix.
 
 Every append is one new file that appears whole or not at all, so any number of processes may write at once without
 a lock, and a killed one leaves at most a temporary file that no reader looks at. DuckDB writes and reads the files;
@@ -12,7 +12,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,15 +22,17 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..errors import UsageError
 from ..files import parquet
+from ..files.columns import columns, flatten, unflatten
 from ..files.durable import Folder
 from ..files.objects import Prefix
 from ..files.parquet import Unreadable
-from .record import Measurement, from_row, schema, to_row
+from .record import Measurement, Stored
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Stored)
 
 _FILE = re.compile(r"\d{8}T\d{12}Z-[0-9A-Za-z]+-[0-9a-f]{8}(\.merged)?\.parquet")
 """When it was written, by which run, and eight random digits: unique without asking who else writes."""
@@ -64,14 +66,16 @@ class Report(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Store:
-    """Measurements in one place. Folders below it are other stores.
+class Records(Generic[R]):
+    """Records of one kind in one place. Folders below it are other places.
 
     Attributes:
         folder: where the files lie, a folder that is made when first written to, or a URL such as `s3://bucket/prefix`.
+        kind: of the records.
     """
 
     folder: Path | str
+    kind: type[R]
 
     @cached_property
     def _place(self) -> Folder | Prefix:
@@ -82,7 +86,7 @@ class Store:
         """Whether there may be something to read: a folder that nobody made yet has nothing; an object store is asked."""
         return "://" in str(self.folder) or Path(self.folder).is_dir()
 
-    def append(self, records: Sequence[Measurement]) -> Path | None:
+    def append(self, records: Sequence[R]) -> Path | None:
         """Adds records as one new file and returns it once it is on the disk; None where there are no records.
 
         Raises:
@@ -91,14 +95,14 @@ class Store:
         if not records:
             return None
         # Python writes infinity as no JSON may, and DuckDB reads it.
-        rows = json.dumps([to_row(record) for record in records])
-        structure = parquet.literal(json.dumps([schema()]))
+        rows = json.dumps([flatten(record) for record in records])
+        structure = parquet.literal(json.dumps([columns(self.kind)]))
         query = f"SELECT unnest(from_json_strict($rows::JSON, {structure}), max_depth := 2)"
         run = re.sub(r"[^0-9A-Za-z]", "", records[0].run.run_id)[:12] or "run"
         return self._write(f"{run}-{secrets.token_hex(4)}.parquet", query, {"rows": rows})
 
-    def read(self, where: str = "TRUE", parameters: Sequence[Any] = ()) -> Report[Measurement]:
-        """The measurements for which a SQL condition on the columns of a record holds, oldest first.
+    def read(self, where: str = "TRUE", parameters: Sequence[Any] = ()) -> Report[R]:
+        """The records for which a SQL condition on the columns of a record holds, oldest first.
 
         Args:
             where: such as `op = 'gemv' AND status = ?`.
@@ -112,13 +116,13 @@ class Store:
         found, unreadable = [], list(report.unreadable)
         for row in report.found:
             try:
-                found.append(from_row(row))
+                found.append(unflatten(self.kind, row))
             except ValueError as error:
                 unreadable.append(Unreadable(Path(row["filename"]).name, f"record {row['record_id']}: {error}"))
         return Report(found, tuple(unreadable))
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> Report[dict[str, Any]]:
-        """The rows that SQL makes of `records`, whose columns are `schema()` and `filename`.
+        """The rows that SQL makes of `records`, whose columns are the kind's and `filename`.
 
         Only columns that are named are read, so this is far cheaper than `read` for figures over many records.
 
@@ -189,7 +193,7 @@ class Store:
         report: Report[dict[str, Any]] = Report([])
         for _ in range(_ATTEMPTS):
             files = self._files()
-            report = _query(files, sql, parameters, shown)
+            report = _query(files, columns(self.kind), sql, parameters, shown)
             if _holds_still(files, self._files()):
                 break
         return report
@@ -217,6 +221,13 @@ class Store:
             raise UsageError(f"results must be {wanted}; got {str(self.folder)!r}: {_said(error)}") from None
 
 
+@dataclass(frozen=True)
+class Store(Records[Measurement]):
+    """Measurements in one place."""
+
+    kind: type[Measurement] = Measurement
+
+
 def _said(error: OSError) -> str:
     return error.strerror or str(error)
 
@@ -227,16 +238,18 @@ def _systems_words(text: str) -> str:
     return max(found, key=len, default=text.splitlines()[0])
 
 
-def _query(files: Sequence[Path], sql: str, parameters: Sequence[Any], shown: str) -> Report[dict[str, Any]]:
+def _query(
+    files: Sequence[Path], schema: Mapping[str, str], sql: str, parameters: Sequence[Any], shown: str
+) -> Report[dict[str, Any]]:
     import duckdb
 
     sound, unreadable = parquet.split(files)
     try:
-        return Report(_rows(sound, sql, parameters), tuple(unreadable))
+        return Report(_rows(sound, schema, sql, parameters), tuple(unreadable))
     except duckdb.Error as error:
         try:
             # What makes no sense of no records either is the question's own fault.
-            _rows([], sql, parameters)
+            _rows([], schema, sql, parameters)
             damaged = list(parquet.damaged(sound))
         except duckdb.Error:
             damaged = []
@@ -244,25 +257,25 @@ def _query(files: Sequence[Path], sql: str, parameters: Sequence[Any], shown: st
             said = str(error).splitlines()[0]
             raise UsageError(f"a question to the store must be SQL on the columns of a record; got {shown!r}: {said}") from None
     bad = {one.file for one in damaged}
-    rest = _query([file for file in sound if file.name not in bad], sql, parameters, shown)
+    rest = _query([file for file in sound if file.name not in bad], schema, sql, parameters, shown)
     return Report(rest.found, (*unreadable, *damaged, *rest.unreadable))
 
 
-def _rows(files: Sequence[Path], sql: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:
+def _rows(files: Sequence[Path], schema: Mapping[str, str], sql: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:
     import duckdb
 
     with duckdb.connect() as connection:
         # A view would open every file once when it is made and once more when it is read.
-        records = f"WITH records AS NOT MATERIALIZED ({_records(connection, files)})"
+        records = f"WITH records AS NOT MATERIALIZED ({_records(connection, files, schema)})"
         question = re.sub(r"^\s*WITH\b", ",", sql, count=1, flags=re.IGNORECASE)
         cursor = connection.execute(f"{records} {question}", parameters)
         names = [column[0] for column in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def _records(connection: DuckDBPyConnection, files: Sequence[Path]) -> str:
+def _records(connection: DuckDBPyConnection, files: Sequence[Path], schema: Mapping[str, str]) -> str:
     """All records with all columns of this version's schema, whatever versions wrote the files."""
-    typed = ", ".join(f"NULL::{kind} AS {name}" for name, kind in (schema() | {"filename": "VARCHAR"}).items())
+    typed = ", ".join(f"NULL::{kind} AS {name}" for name, kind in {**schema, "filename": "VARCHAR"}.items())
     nothing = f"SELECT {typed} LIMIT 0"
     if not files:
         return nothing

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,7 +14,8 @@ import psutil
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from ...kernels import check
+from ...kernels import blocks, check
+from ...kernels.dispatch import forget
 from ...kernels.op import Implementation, Need, Workload
 from ...kernels.registry import supported
 from ...kernels.step import DecodeStep
@@ -34,10 +35,11 @@ from ..measure.compile_cache import keep_programs_in
 from ..measure.device import backend_and_kind, free_device_bytes
 from ..measure.device_timer import device_timer
 from ..measure.programs import programs_folder
-from ..measure.prove import POOL_SHARE, Draw
+from ..measure.prove import Draw
 from ..measure.recording import recorder
 from ..measure.result import Machine, Result
 from ..measure.rounds import Stopping
+from ..measure.spent import Spent, both
 from ..measure.timer import CHOICES as TIMERS
 from ..measure.timer import choose as choose_timer
 from ..predict.whole import depths
@@ -45,7 +47,8 @@ from ..report.output import checked
 from ..report.progress import Progress
 from ..report.summary import summary
 from ..report.table import SUFFIXES, show, write
-from ..steps.plan import Plan, plan
+from ..steps.plan import POOL_SHARE, Plan, plan
+from ..store.known_ceilings import Shelf
 from ..store.recall import Usual, usual
 from ..store.record import Measurement, Run
 from ..store.store import Store
@@ -68,7 +71,7 @@ class Kept:
         records: they themselves, all of them in the store.
         folder: of the store.
         complaint: what the store holds that cannot be read, in one sentence, empty where that is nothing.
-        seconds: how long compiling, proving and measuring took.
+        spent: where the time went.
     """
 
     asked: Plan
@@ -76,7 +79,7 @@ class Kept:
     records: list[Measurement]
     folder: Path | str
     complaint: str
-    seconds: float
+    spent: Spent
 
     @property
     def exit_code(self) -> int:
@@ -105,6 +108,7 @@ def measure(
     overrides: str,
     progress: Callable[[str, float], None],
     waiting: Callable[[bool], None] = lambda is_waiting: None,
+    sweep: Path | None = None,
 ) -> Kept:
     """Measures one configuration and stores what came of it.
 
@@ -113,12 +117,16 @@ def measure(
         overrides: what repeats it, as typed in a shell.
         progress: told what is being done, and the share of the whole that is done.
         waiting: told True when another process measures on the device, and False when it is over.
+        sweep: the folder of the sweep that this is a job of, where its jobs share what they know of the machine.
 
     Raises:
         UsageError: if the configuration cannot be.
     """
     asked = plan(config)
     stopping = _stopping(config)
+    sizes = _block_sizes(config)
+    if blocks.choose(sizes):
+        forget()
     residency: Any = chosen("timing.residency", config.timing.residency, ("cold", "warm"))
     wish = chosen("timing.timer", config.timing.timer, TIMERS)
     if config.seed < 0:
@@ -146,10 +154,16 @@ def measure(
     chosen_calls, passed_over = _implementations(calls, config.implementation, config.peers, backend)
     before, complaint = _usual(store, here.key)
 
-    start = time.perf_counter()
+    spent = Spent()
+    # On a CPU whatever computes is in the way of who measures; on a GPU only what runs there is.
+    aside = device.shared if backend == "cpu" else nullcontext
+    on_host, on_device = both(aside, spent.proving), both(device.shared, spent.proving)
+    measuring = both(device.alone, spent.measuring)
     progress("measuring this machine's ceilings", 0.0)
-    with device.alone():
-        limits = measure_limits(backend, caches, MEASURED_FORMATS, timer)
+    shelf = Shelf(sweep, here.key) if sweep else None
+    limits = measure_limits(
+        backend, caches, MEASURED_FORMATS, timer, shelf=shelf, shared=device.shared, alone=device.alone, spent=spent
+    )
     machine = Machine(
         backend=backend,
         cache_bytes=max(caches.values()) if is_gpu else here.last_level_cache_bytes,
@@ -159,7 +173,7 @@ def measure(
         usual_multiply_add_gflops=before.multiply_add_gflops,
         timer=timer,
     )
-    to_record = recorder(asked, calls, this_run, here, limits, timer.note, _device_figures if is_gpu else dict)
+    to_record = recorder(asked, calls, this_run, here, limits, timer.note, _device_figures if is_gpu else dict, sizes)
     records = [to_record(result) for result in passed_over]
     try:
         for result in session.run(
@@ -170,16 +184,18 @@ def measure(
             seed=config.seed,
             progress=progress,
             draw=draw,
-            preparing=device.shared,
-            measuring=device.alone,
+            on_host=on_host,
+            on_device=on_device,
+            measuring=measuring,
         ):
             records.append(to_record(result))
     finally:
-        seconds = time.perf_counter() - start
         # Whatever ends a run early, what was finished is kept.
-        store.append(records)
-    store.compact(at_least=MANY_FILES)
-    return Kept(asked, this_run.run_id, records, store.folder, complaint, seconds)
+        with aside():
+            store.append(records)
+    with aside():
+        store.compact(at_least=MANY_FILES)
+    return Kept(asked, this_run.run_id, records, store.folder, complaint, spent)
 
 
 def _free_bytes() -> float:
@@ -246,6 +262,14 @@ def _drawing(weights: str | None, calls: Iterable[Workload]) -> Draw:
         return drawn | checkpoint.read(workload) if isinstance(workload, DecodeStep) else drawn
 
     return draw
+
+
+def _block_sizes(config: DictConfig) -> dict[str, int]:
+    sizes = {str(name): size for name, size in config.blocks.items() if size is not None}
+    for name, size in sizes.items():
+        if size < 1:
+            raise UsageError(f"blocks.{name} must be null or a whole number from 1; got {size}")
+    return sizes
 
 
 def _stopping(config: DictConfig) -> Stopping:

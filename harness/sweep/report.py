@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from ..files import parquet
 from ..report.output import written
 from ..report.table import Column, Table, show, write
 from ..store.store import Store
 from ..words import figure, percent, span
+from .ledger import Job
 from .outcome import Outcome
 
 SUFFIXES = (".md", ".csv", ".parquet")
@@ -44,6 +48,9 @@ _MEASURED = {
     "lower_s": "DOUBLE",
     "compile_s": "DOUBLE",
     "compile_cache": "VARCHAR",
+    "programs_s": "DOUBLE",
+    "sampling_s": "DOUBLE",
+    "probed_at": "VARCHAR",
     "host_key": "VARCHAR",
     "run_id": "VARCHAR",
     "record_id": "VARCHAR",
@@ -80,6 +87,8 @@ def tell(outcomes: Sequence[Outcome], store: Store, folder: Path, output: Path |
                 shutil.copyfile(files[output.suffix], part)
         else:
             write(tables, output)
+    if said := _spent([one.job for one in outcomes if not one.is_skipped]):
+        print(f"  {said}")
     return max((one.job.exit_code for one in outcomes), default=0)
 
 
@@ -130,6 +139,22 @@ def _failures(outcomes: Sequence[Outcome], rows: Sequence[dict[str, Any]]) -> It
         columns = [Column(name, text=True) for name in ("what", "status", "why", "reproduce")]
         cells = [[row["label"] or "the job", row["status"], row["reason"] or "-", row["reproduce"]] for row in failed]
         yield Table("What failed", columns, cells)
+
+
+def _spent(jobs: Sequence[Job]) -> str:
+    """What a sweep took beyond compiling and measuring, from the start of its process on."""
+    compiling_s, measuring_s, proving_s = (
+        sum(getattr(job, name) for job in jobs) for name in ("compiling_s", "measuring_s", "proving_s")
+    )
+    least_s = compiling_s + measuring_s
+    if not least_s:
+        return ""
+    beyond_s = time.time() - psutil.Process().create_time() - least_s
+    work = f"{least_s:.0f} s of work ({compiling_s:.0f} s compiling, {measuring_s:.0f} s measuring)"
+    if beyond_s < 0:
+        return f"{work} in {1 + beyond_s / least_s:.0%} of that time, for jobs ran at once"
+    proving = f"{proving_s / least_s:.1%} drawing operands and proving kernels right"
+    return f"{work} in {least_s + beyond_s:.0f} s: {beyond_s / least_s:.1%} beyond it, {proving}"
 
 
 def _counted(outcomes: Sequence[Outcome]) -> str:

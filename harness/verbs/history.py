@@ -1,14 +1,17 @@
-"""`roofcast history`: every kernel over the commits that it was measured at, and where it changed."""
+"""`roofcast history`: every kernel over the commits that it was measured at, where it changed, and what the gate said."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from ..errors import UsageError
 from ..history.series import QUANTITIES, Point, commit_ages, kernel, measured
+from ..history.verdicts import Judged, said
 from ..host.host import fingerprint
 from ..report import history as report
 from ..report.output import checked
@@ -32,13 +35,24 @@ def run(config: DictConfig) -> int:
     for row in found.found:
         point = Point(row["git_commit"], row["git_dirty"], row["started_at"], row["latency_us"], row["share"])
         series.setdefault((row["label"], row["implementation"], row["residency"]), []).append(point)
+    judged = said(config.results, here)
     kernels = [
-        kernel(name, points, ages, config.quantity, config.least, config.significance)
+        replace(kernel(name, points, ages, config.quantity, config.least, config.significance), judged=_of(name, judged.found))
         for name, points in sorted(series.items())
     ]
     show(report.table(kernels, config.quantity, elsewhere))
+    if judged.found:
+        show(report.gate_table(judged.found))
     if output is not None:
         report.write(kernels, config.quantity, output)
-    if found.complaint:
-        print(f"roofcast: {found.complaint}", file=sys.stderr)
-    return int(bool(found.complaint))
+        if judged.found:
+            report.write_verdicts(judged.found, output)
+    complaints = [one for one in (found.complaint, judged.complaint) if one]
+    for one in complaints:
+        print(f"roofcast: {one}", file=sys.stderr)
+    return int(bool(complaints))
+
+
+def _of(name: tuple[str, str, str], judged: Sequence[Judged]) -> list[Judged]:
+    """What was said of a kernel's latency."""
+    return [one for one in judged if (one.label, one.implementation, one.residency) == name and one.quantity == "latency"]

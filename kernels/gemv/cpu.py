@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..blocks import block_size
 from ..ffi import PAIR, Kernel, helper, kernel, lanes, nibbles, unit_of, unusable, vectors
 from ..formats import format_named
 from ..formats.base import FourBit, Int4
@@ -141,7 +142,7 @@ def row_products(weight_format: str, weight: Any, x: Float[Array, "*m k"]) -> Ro
 
 def grain(values: Array) -> int:
     """Rows that a thread takes at a time."""
-    return GRAIN_BYTES // (values.shape[-1] * values.dtype.itemsize)
+    return block_size("gemv_grain_bytes", GRAIN_BYTES) // (values.shape[-1] * values.dtype.itemsize)
 
 
 @implementation(backends=("cpu",), priority=10, refuses=_refuses, missing=unusable)

@@ -227,7 +227,8 @@ def test_a_figure_without_provenance_is_refused(field):
 
 def test_a_bare_number_is_refused():
     assert refusal(changed("power_peak_w", 700)) == (
-        "device H100_SXM: power_peak_w must be a mapping of fields to values; got 700"
+        "device H100_SXM: power_peak_w must say what it rests on, as in "
+        '{value: 700, basis: datasheet, source: "the product page", date: 2026-11}; got 700'
     )
     assert refusal([1]) == "device H100_SXM must be a mapping of fields to values; got [1]"
 

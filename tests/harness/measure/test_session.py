@@ -1,7 +1,8 @@
 """From a workload to a verdict: wrong kernels get no time, impossible samples are refused, the rest is timed."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -106,6 +107,46 @@ def test_operands_beyond_the_free_memory_are_refused_before_they_are_made() -> N
     result = measured(huge, code(right))
     assert result.status == "refused"
     assert "its operands take 2000.0 GB, more than 50% of the 4.0 GB that are free" in result.reason
+
+
+def test_each_part_of_a_measurement_holds_what_it_uses_and_says_what_it_took() -> None:
+    held: list[str] = []
+
+    def holding(what: str) -> Callable[[], AbstractContextManager[None]]:
+        @contextmanager
+        def hold() -> Iterator[None]:
+            held.append(what)
+            yield
+            held.append(f"end of {what}")
+
+        return hold
+
+    def drawn(workload: Workload, seed: int) -> Any:
+        assert held == ["host"]
+        return check.draw(workload, seed)
+
+    def compiled(workload: Workload, weight: Any, x: Any) -> Any:
+        assert held[-1] == "device"
+        return weight @ x
+
+    on_host, on_device, measuring = map(holding, ("host", "device", "measuring"))
+    (result,) = session.run(
+        [(GEMV, code(compiled))],
+        MACHINE,
+        STOPPING,
+        residency="cold",
+        seed=0,
+        draw=drawn,
+        on_host=on_host,
+        on_device=on_device,
+        measuring=measuring,
+    )
+    assert held[::2] == ["host", "device", "host", "device", "measuring"]
+    assert held[1::2] == [f"end of {what}" for what in held[::2]]
+    assert result.compiled is not None
+    assert result.series is not None
+    assert result.programs_s > result.compiled.lower_s + result.compiled.compile_s
+    assert result.series.spent_s > sum(result.series.seconds)
 
 
 def ready() -> Result:

@@ -47,6 +47,15 @@ def test_columns_leave_a_narrow_terminal_by_rank_and_are_named(monkeypatch) -> N
     assert max(map(len, narrow)) <= 32
 
 
+def test_columns_that_matter_less_leave_rather_than_fold_a_name_into_a_pillar(monkeypatch) -> None:
+    columns = [Column("kernel", text=True), Column("time", "us"), Column("changes", rank=1), Column("runs", rank=2)]
+    table = Table("t", columns, [["attention 32/8x128 context 32768 bf16", "1,234.5", "0", "10"]] * 3)
+    lines = drawn(monkeypatch, table, 34)
+    assert len([line for line in lines if "1,234.5" in line]) == 3
+    assert len([line for line in lines if "32768" in line or "bf16" in line]) <= 6
+    assert "not shown in 34 columns: changes, runs" in " ".join(line.strip() for line in lines)
+
+
 def test_a_table_of_sentences_is_stacked_on_a_narrow_terminal(monkeypatch) -> None:
     sentence = "some words that go on and on " * 8
     table = Table("t", [Column(name, text=True) for name in ("what", "why", "how", "when")], [[sentence.strip()] * 4] * 2)
