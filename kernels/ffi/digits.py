@@ -1,8 +1,8 @@
 """A vector as small integers, which weights of four bits are multiplied with. See `nibbles`.
 
 Each group of 32 numbers has a unit of its own, of which every number is a multiple, and the multiples are written in one to
-three digits of 8 bits with a sign each. So a number keeps 7, 15 or 23 bits of the largest of its group,
-but for the rounding of float32.
+three digits of 8 bits with a sign each. So a number keeps 7, 15 or 23 bits of the largest of its group, but for the rounding of
+float32.
 
 A block of 128 numbers is a row of bytes. For each digit from the highest on, there are 64 bytes that meet the low halves of a
 line of weights, and 64 that meet the high ones. They are followed by an int32 for each of the 16 lanes, which makes up for what
