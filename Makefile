@@ -2,7 +2,7 @@
 # GNU make 3.81, which macOS ships, must understand this file.
 
 .DEFAULT_GOAL := help
-.PHONY: help bench test lint docs cuda clean lock
+.PHONY: help setup bench test lint docs cuda clean lock
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -15,12 +15,16 @@ help: ## list what there is to make
 	@echo '  ARGS="..."  is passed on: make bench ARGS="model=qwen3-0.6b context=8192", make test ARGS="-k gemv"'
 	@echo '  PYTHON=...  sets .venv up with that Python: make test PYTHON=python3.12'
 
+setup: .venv/.run ## set .venv up, and no more: what predicts measures nothing
+	@echo '. .venv/bin/activate'
+
 bench: .venv/.run ## measure the kernels of a decode step here and carry them to other machines
 	@$(BIN)/roofcast bench $(ARGS)
 
-# Two files at a time, and no more than four: what a file compiles it compiles once, and each process holds a JAX.
+# Two files at a time, and no more than four: what a file compiles it compiles once, and each process holds a JAX. Files begin
+# in the order of tests/conftest.py, the long ones first.
 test: .venv/.dev ## run the tests
-	@$(BIN)/pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile $(ARGS)
+	@$(BIN)/pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 lint: .venv/.dev ## check formatting, style and types
 	@$(BIN)/ruff format --check .
@@ -48,7 +52,7 @@ VERSION := import sys; print("%d.%d" % sys.version_info[:2])
 ifdef PYTHON
 ifneq ($(shell { $(PYTHON) -c '$(VERSION)'; } 2>/dev/null),$(shell cat .venv/.python 2>/dev/null))
 .venv/.python: another-python
-.PHONY: help bench test lint docs cuda clean lock
+.PHONY: help setup bench test lint docs cuda clean lock
 another-python:
 endif
 endif

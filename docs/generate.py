@@ -1,4 +1,4 @@
-"""Pages that are made of code and data, so that they cannot be out of date: keys, accuracy, models, devices, formats."""
+"""Pages and pictures made of code and data, so that they cannot be out of date: keys, accuracy, models, devices, formats."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 
+from pictures import held, predicted_against_published
 from reference import keys
 from roofcast import conf
 from roofcast.harness.calibrate.decode import EVIDENCE, parameters
 from roofcast.harness.calibrate.effects import Effect, prior_of
 from roofcast.harness.calibrate.kernels import rows as kernel_rows
 from roofcast.harness.calibrate.published import read
-from roofcast.harness.catalogue import facts, names
-from roofcast.harness.devices import device_named
-from roofcast.harness.kernel_validation import validate as validate_kernels
-from roofcast.harness.models import model_named
+from roofcast.harness.facts.catalogue import facts, names
+from roofcast.harness.facts.devices import device_named
+from roofcast.harness.facts.models import model_named
 from roofcast.harness.report import kernels as kernel_report
 from roofcast.harness.report.table import Column, Table
 from roofcast.harness.report.validation import table as validation_table
-from roofcast.harness.report.words import figure
-from roofcast.harness.validation import validate
+from roofcast.harness.validation.kernels import validate as validate_kernels
+from roofcast.harness.validation.published import validate
+from roofcast.harness.words import figure
 from roofcast.kernels.formats import format_named, format_names
 from shared import page, table
 
@@ -56,6 +57,8 @@ def accuracy() -> str:
             "## Published decode speeds",
             "This is what `roofcast validate` prints, computed when this page was built. Five folds; all rows of one hardware "
             "and model are held out together.",
+            "![Predicted speed over published speed, a point for each, most of them near the diagonal](published.svg)",
+            "![Share of published speeds inside their intervals, a bar for each hardware](coverage.svg)",
             table(validation_table(verdicts, EVIDENCE)),
             "## Machines, kinds of machines and engines that no fit has seen",
             "This is what `roofcast validate leave_one_out=true` printed; it is kept in `results/leave_one_out.txt`.",
@@ -208,6 +211,8 @@ def predict() -> str:
 PAGES: Mapping[str, Callable[[], str]] = {
     "generated/keys.md": keys,
     "generated/accuracy.md": accuracy,
+    "generated/published.svg": predicted_against_published,
+    "generated/coverage.svg": held,
     "generated/parameters.md": parameters_page,
     "generated/models.md": models,
     "generated/devices.md": devices,
@@ -217,4 +222,4 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "generated/claims.md": claims,
     "generated/predict.md": predict,
 }
-"""Page -> what makes it."""
+"""Page or picture -> what makes it."""

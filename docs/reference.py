@@ -11,8 +11,8 @@ from importlib.resources import files
 import yaml
 from roofcast import conf
 from roofcast.harness.cli import VERBS
-from roofcast.harness.config import SCHEMAS
-from roofcast.harness.exits import typed
+from roofcast.harness.cli.exits import typed
+from roofcast.harness.config.schemas import SCHEMAS
 from roofcast.harness.report.table import Column, Table
 from shared import page, table
 
@@ -51,7 +51,7 @@ def keys() -> str:
     parts = [
         "# Every key of every verb",
         "A key is given as `key=value`. `roofcast VERB --help` prints the same from the same files. Schemas are in "
-        "`harness/config.py`, defaults in `conf/VERB.yaml`.",
+        "`harness/config/schemas.py`, defaults in `conf/VERB.yaml`.",
     ]
     for verb, schema in SCHEMAS.items():
         parts += [f"## roofcast {typed(verb)}", f"{_sentence(VERBS[verb][1])}", table(_keys_of(verb, schema))]

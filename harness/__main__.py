@@ -1,5 +1,5 @@
 """`python -m roofcast.harness`: the command, where the script is not on the path."""
 
-from .cli import main
+from .cli.command import main
 
 main()

@@ -18,8 +18,8 @@ from .formats.base import Plain
 from .op import Tensor, Workload
 
 _DRAWN_ELEMENTS = 2**22
-"""Numbers that are drawn one by one. A larger tensor repeats so many numbers' rows in random order: drawing and rounding
-every element of a gigabyte would take longer than the measurement."""
+"""Numbers that are drawn one by one. A larger tensor repeats so many numbers' rows in random order, and a longer vector its
+beginning: drawing and rounding every element of a gigabyte would take longer than the measurement."""
 _ELEMENT_SPAN = 16
 """No element of a Gaussian result is further out than this many root mean squares."""
 
@@ -99,7 +99,9 @@ class _Drawing:
         axes = len(tensor.shape)
         is_matrix = tensor.role == "weight" and axes > 1
         scale = 1 / math.sqrt(tensor.shape[-1]) if is_matrix else 1.0
-        if tensor.elements <= self.most or axes < 2:
+        if axes < 2:
+            return one.pack(np.resize(_gaussian(self.generator, (min(tensor.elements, _DRAWN_ELEMENTS),), scale), tensor.shape))
+        if tensor.elements <= self.most:
             return one.pack(_gaussian(self.generator, tensor.shape, scale))
         width = tensor.shape[-1]
         count = tensor.elements // width

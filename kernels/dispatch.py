@@ -31,6 +31,11 @@ def compute(call: Workload, **operands: Any) -> tuple[Any, ...]:
     return results if isinstance(results, tuple) else (results,)
 
 
+def forget() -> None:
+    """Traces every call anew: it may be cut by other sizes (`blocks`)."""
+    _compiled.cache_clear()
+
+
 @functools.lru_cache(_KEPT_CALLS)
 def _best(call: Workload, backend: str) -> Implementation:
     return next(one for one, reason in supported(call, backend) if reason is None)

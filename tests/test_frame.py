@@ -182,11 +182,11 @@ def may_use_jax(parts):
     match parts:
         case ("kernels", "ffi" | "thirds" | "decoded" | "decoder" | "dispatch" | "triton", *_) | (
             "harness",
-            "measure" | "bench",
+            "measure",
             *_,
         ):
             return True
-        case ("harness", "gate", "worker" | "yardstick"):
+        case ("harness", "sweep", "bench") | ("harness", "gate", "worker" | "yardstick"):
             return True
         case ("kernels", "step", "compose" | "checkpoint"):
             return False

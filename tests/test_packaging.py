@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from roofcast.harness import catalogue
+from roofcast.harness.facts import catalogue
 from roofcast.kernels.registry import op_names
 
 ROOT = Path(__file__).parent.parent

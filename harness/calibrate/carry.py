@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...kernels.op import Cost, Workload
-from ..envelope import Envelope
+from ..facts.envelope import Envelope
 from .efficiency import Evidence
 
 

@@ -23,8 +23,8 @@ from jaxtyping import Float, Int
 
 from ... import conf
 from .. import calibrate
-from ..catalogue import read_yaml
 from ..errors import UsageError
+from ..facts.catalogue import read_yaml
 from .cross_validation import folds, held_out, one_by_one
 from .effects import UNITS, Effect
 from .interval import CARRIED, Z_80, Carried, Doubt, Seen, bounds, huber, scatter_of, undisclosed

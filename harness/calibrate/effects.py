@@ -1,4 +1,4 @@
-"""The parameters of the decode model: logarithms of overheads, as a base plus random effects that shrink to nothing.
+"""Random effects, and the parameters of the decode model: logarithms of overheads, a base plus effects that shrink to nothing.
 
 A term of the step's time is `amount * exp(sum of effects)`. Every effect has a normal prior: the base of a term says what is
 typical before any evidence, the others (a machine's, an engine's) say how far such things differ from one another. What
@@ -17,7 +17,7 @@ class Effect(NamedTuple):
 
     Attributes:
         term: the part of the time that it acts on.
-        family: what it belongs to: `base`, `machine`, `platform`, `engine`, `format`, ...
+        family: what it belongs to: `base`, `machine`, `platform`, `engine`, `chip`, `format`, ...
         level: which machine, which engine, ...; empty where there is one only.
     """
 

@@ -10,9 +10,9 @@ from importlib.resources import files
 from typing import Any
 
 from .. import calibrate
-from ..catalogue import read_yaml
-from ..envelope import Envelope
 from ..errors import UsageError
+from ..facts.catalogue import read_yaml
+from ..facts.envelope import Envelope
 
 UNSTATED = "unstated"
 VENDOR_ONLY = ("wafer", "lpu", "rdu")

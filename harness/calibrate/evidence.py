@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ...kernels.op import Workload
-from ..envelope import Envelope, Memory, Quantity
-from ..figures import Ceilings
-from ..host import Host
-from ..record import Measurement
+from ..facts.envelope import Envelope, Memory, Quantity
+from ..host.host import Host
+from ..store.figures import Ceilings
+from ..store.record import Measurement
 
 
 def best(records: Iterable[Measurement]) -> Mapping[Workload, Measurement]:

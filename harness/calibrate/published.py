@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import IO
 
 from ...kernels.model import Model
-from ..devices import device_named
-from ..envelope import Envelope
 from ..errors import UsageError
-from ..models import model_named
+from ..facts.devices import device_named
+from ..facts.envelope import Envelope
+from ..facts.models import model_named
 from .engine import engine_named
 from .runs import MXFP4_BITS
 from .situation import Situation

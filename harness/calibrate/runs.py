@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ...kernels.model import Model
-from ..envelope import Envelope
+from ..facts.envelope import Envelope
 from .engine import Engine
 from .routing import busiest
 from .traffic import Traffic, kv_elements, traffic

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ...kernels.model import Model
-from ..envelope import Envelope
+from ..facts.envelope import Envelope
 from .engine import Engine
 from .runs import Runs
 from .traffic import Traffic, traffic

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cache
 
 from ...kernels.model import Model, Step
-from ..catalogue import names
 from ..errors import UsageError
-from ..models import model_named
-from ..workloads import decode_step, kv_bytes, resident_elements, streamed_weight_elements
+from ..facts.catalogue import names
+from ..facts.models import model_named
+from ..steps.workloads import decode_step, kv_bytes, resident_elements, streamed_weight_elements
 
 _KV_BYTES = 2
 _LIKE_SIZE = (math.log(1.5), math.log(4))

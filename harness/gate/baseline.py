@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from ..columns import flatten, unflatten
 from ..errors import UsageError
-from ..host import Host, differences
-from ..provenance import PACKAGE_FOLDER
+from ..files.columns import flatten, unflatten
+from ..host.host import Host, differences
+from ..host.provenance import PACKAGE_FOLDER
 from ..report.output import write_text
 from .pair import CONFIDENCE, Estimate, Quad, calmer
 from .trial import NotComparableError

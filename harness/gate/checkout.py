@@ -31,12 +31,14 @@ class Revision:
         commit: full hash of the commit, of a working tree the one it is based on.
         folder: with `kernels/`, `harness/` and `conf/`; for a suite, with any project.
         python: interpreter that runs it.
+        is_changed: the folder is a working tree with changes that are not committed.
     """
 
     name: str
     commit: str
     folder: Path
     python: str = sys.executable
+    is_changed: bool = False
 
 
 @contextmanager
@@ -64,21 +66,24 @@ def side_by_side(
         folder = stack.enter_context(_alive_folder())
         trees = [stack.enter_context(_worktree(top, base_commit, folder / "base"))]
         trees.append(top if head is None else stack.enter_context(_worktree(top, head_commit, folder / "head")))
-        names = (
-            _name(base or "merge-base", base_commit),
-            _name(head, head_commit) if head else _working_tree(top, head_commit, () if any_project else ROOMS),
-        )
-        one, other = (
-            Revision(name, commit, tree) for name, commit, tree in zip(names, (base_commit, head_commit), trees, strict=True)
-        )
-        yield one, other, folder
+        rooms = () if any_project else ROOMS
+        changed = head is None and bool(_changes(top, rooms))
+        name = _name(head, head_commit) if head else _working_tree(head_commit, is_changed=changed)
+        one = Revision(_name(base or "merge-base", base_commit), base_commit, trees[0])
+        yield one, Revision(name, head_commit, trees[1], is_changed=changed), folder
+
+
+def is_still(revision: Revision) -> bool:
+    """Whether the kernels in its folder are those of its commit, now as when it was checked out or looked at first."""
+    at = _git(revision.folder, "rev-parse", "HEAD").stdout.strip()
+    return not revision.is_changed and at == revision.commit and not _changes(revision.folder, ROOMS, "--untracked-files=no")
 
 
 def overlooked(head: str | None, start: Path, *, any_project: bool = False) -> str:
     """A sentence for whoever names a commit while there are changes in the working tree; empty where nothing is overlooked."""
     top = top_of(start, any_project=any_project)
     rooms = () if any_project else ROOMS
-    if head is None or not _git(top, "status", "--porcelain", "--untracked-files=no", "--", *rooms).stdout.strip():
+    if head is None or not _changes(top, rooms, "--untracked-files=no"):
         return ""
     return f"head={head} is measured as it was committed: the working tree's changes are not part of it"
 
@@ -151,7 +156,9 @@ def top_of(start: Path, *, any_project: bool = False) -> Path:
 
 def commit_named(top: Path, ref: str) -> str:
     """The full hash of a commit in any of git's spellings; empty where there is none."""
-    return _git(top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}").stdout.strip()
+    found = _git(top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}").stdout.strip()
+    # Of a range git names both ends.
+    return found if found.isalnum() else ""
 
 
 def _commit(top: Path, field: str, ref: str) -> str:
@@ -173,9 +180,12 @@ def _shallow(top: Path) -> str:
     return "; this clone is shallow: fetch more of it (git fetch --unshallow, or fetch-depth: 0 in the workflow)" * is_shallow
 
 
-def _working_tree(top: Path, commit: str, rooms: Sequence[str]) -> str:
-    changed = bool(_git(top, "status", "--porcelain", "--", *rooms).stdout.strip())
-    return f"working tree on {commit[:9]}" + (", with changes that are not committed" if changed else "")
+def _changes(folder: Path, rooms: Sequence[str], *options: str) -> str:
+    return _git(folder, "status", "--porcelain", *options, "--", *rooms).stdout.strip()
+
+
+def _working_tree(commit: str, *, is_changed: bool) -> str:
+    return f"working tree on {commit[:9]}{', with changes that are not committed' * is_changed}"
 
 
 def _name(ref: str, commit: str) -> str:

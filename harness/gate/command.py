@@ -15,20 +15,27 @@ from typing import Any
 
 import numpy as np
 import psutil
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from ...kernels.step import DecodeStep
+from ..config.overrides import as_typed
 from ..errors import UsageError, chosen
-from ..host import fingerprint
-from ..linux import memory_available
-from ..plan import plan
-from ..report import gate as report
+from ..history.verdicts import verdicts
+from ..host.host import fingerprint
+from ..host.linux import memory_available
+from ..predict.whole import depths
 from ..report.output import checked
 from ..report.progress import Progress
 from ..report.table import show
+from ..steps.plan import POOL_SHARE, Plan, plan
+from ..store.record import Run
+from . import report
 from .baseline import Baseline, Capture, Shelf, Terms, check_name, terms
-from .checkout import Revision, commit_named, overlooked, side_by_side, top_of
+from .checkout import Revision, commit_named, is_still, overlooked, side_by_side, top_of
 from .environment import LOCKS, SUITE_LOCKS, environments
 from .judge import Comparison, compare
+from .kept import judged
 from .pair import Side
 from .process import Process
 from .recalled import DisagreeError, Recalled, agreeing, beside_ceilings
@@ -44,11 +51,11 @@ def run(config: DictConfig) -> int:
         if config.save is not None:
             return _saved(config)
         if are_runs(config.base) or are_runs(config.head):
-            found = compare_runs(config.base, config.head, policy_of(config))
+            found, note = compare_runs(config.base, config.head, policy_of(config)), ""
         elif _is_baseline(config):
-            found = _recalled(config)
+            found, note = _recalled(config)
         else:
-            found = _measured(config)
+            found, note = _measured(config)
     except NotComparableError as error:
         print(f"roofcast: not comparable: {error}", file=sys.stderr)
         return NOT_COMPARABLE
@@ -56,6 +63,8 @@ def run(config: DictConfig) -> int:
     for table in report.tables(found):
         show(table)
     print(f"\n  {report.headline(found)}")
+    if note:
+        print(f"  {note}")
     if output:
         report.write(found, code, output)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
@@ -64,11 +73,14 @@ def run(config: DictConfig) -> int:
     return code
 
 
-def _measured(config: DictConfig) -> Comparison:
-    """Two revisions, measured here and now."""
+def _measured(config: DictConfig) -> tuple[Comparison, str]:
+    """Two revisions, measured here and now, and a word on what was kept."""
     suite = shlex.split(config.suite or "")
     question = _suite_question(config) if suite else question_of(config)
     policy, effort = policy_of(config), effort_of(config)
+    if not suite:
+        # Nobody should measure for minutes and then not be able to keep what came of it.
+        verdicts(config.results).check_writable()
     if note := overlooked(config.head, Path.cwd(), any_project=bool(suite)):
         print(f"roofcast: {note}", file=sys.stderr)
     with (
@@ -83,7 +95,19 @@ def _measured(config: DictConfig) -> Comparison:
         with environments(revisions, SUITE_LOCKS if suite else LOCKS, progress) as runnable:
             rng = np.random.default_rng(config.seed)
             start = functools.partial(Process, suite=suite)
-            return compare(Bench(runnable, folder, question, policy, effort, rng, progress, start), config.budget_s)
+            found = compare(Bench(runnable, folder, question, policy, effort, rng, progress, start), config.budget_s)
+        return found, "" if suite else _kept(config, found, base.commit, head)
+
+
+def _kept(config: DictConfig, found: Comparison, base_commit: str, head: Revision) -> str:
+    """Adds what was found to the history, unless what was measured is no commit, and says so."""
+    if not is_still(head):
+        return "not kept in the history: the working tree has changes that are not committed"
+    run = Run.start(overrides=as_typed(HydraConfig.get().overrides.task))
+    records = list(judged(found, (base_commit, head.commit), config.residency, run, fingerprint()))
+    place = verdicts(config.results)
+    place.append(records)
+    return f"{len(records)} verdict{'s' * (len(records) != 1)} kept in {place.folder}"
 
 
 def _saved(config: DictConfig) -> int:
@@ -116,12 +140,14 @@ def _capture(trial: Trial) -> Capture:
     return {name: quads for (name, _), quads in trial.quads.items() if quads and is_sound(trial.prepared[name])}
 
 
-def _recalled(config: DictConfig) -> Comparison:
-    """A head, measured here and now, against a baseline."""
+def _recalled(config: DictConfig) -> tuple[Comparison, str]:
+    """A head, measured here and now, against a baseline, and a word on what was kept."""
+    verdicts(config.results).check_writable()
     with _beside_ceilings(config, f"baseline {config.base}") as (bench, now):
         baseline = _shelf(config).get(config.base, now)
         name = f"baseline {config.base} ({baseline.revision}, {baseline.saved})"
-        return replace(compare(Recalled(**vars(bench), baseline=baseline), config.budget_s), base=name)
+        found = replace(compare(Recalled(**vars(bench), baseline=baseline), config.budget_s), base=name)
+        return found, _kept(config, found, "", bench.revisions["head"])
 
 
 @contextmanager
@@ -159,21 +185,36 @@ def question_of(config: DictConfig) -> dict[str, Any]:
     asked = {name: parts[name] for name in ("model", "format", "context", "sampling", "fused")}
     asked |= {"device": None, "devices": 1, "targets": []}
     ops = list(config.kernel.ops)
-    if "step" in ops:
-        raise UsageError("kernel must be ops of a decode step; got step: the whole step is measured by roofcast bench alone")
     step = plan(OmegaConf.create(asked))
-    if not step.calls(ops):
+    # Each of two processes holds its own copy of everything.
+    free_bytes = (memory_available(Path("/")) or psutil.virtual_memory().available) / 2
+    layers = _layers(step, free_bytes) if DecodeStep.op in ops else None
+    if not step.calls(ops) and layers is None:
         raise UsageError(f"kernel must be an op that {step.step.model.name} calls; got {', '.join(ops)}")
-    free_bytes = memory_available(Path("/")) or psutil.virtual_memory().available
     return {
         "plan": asked,
         "ops": ops,
+        "layers": layers,
         "implementation": config.implementation,
         "residency": chosen("residency", config.residency, ("cold", "warm")),
         "seed": _from(config, "seed", 0),
-        # Each of two processes holds its own copy of everything.
-        "free_bytes": free_bytes / 2,
+        "free_bytes": free_bytes,
     }
+
+
+def _layers(asked: Plan, free_bytes: float) -> int:
+    """Layers of the copy of the model whose whole step is compared: as many as fit, for one shows what all would.
+
+    Raises:
+        UsageError: if not even the smallest copy fits, or the model has a part that no step is composed of.
+    """
+    room = POOL_SHARE * free_bytes
+    layers = depths(asked, room)[-1]
+    (step,) = asked.steps((layers,))
+    if (needed := sum(tensor.nbytes for tensor in step.operands().values())) > room:
+        free = f"{needed / 1e9:.1f} GB for each revision, of which {room / 1e9:.1f} GB fit"
+        raise UsageError(f"kernel must be ops whose operands fit in memory twice; got step: {layers} layers take {free}")
+    return layers
 
 
 def _suite_question(config: DictConfig) -> dict[str, Any]:

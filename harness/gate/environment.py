@@ -64,7 +64,7 @@ def needs_of(folder: Path, locks: Sequence[str] = LOCKS) -> Needs:
     try:
         facts = tomllib.loads(project.read_text(encoding="utf-8")) if project.is_file() else {}
     except (OSError, ValueError) as error:
-        raise NotComparableError(f"{project} cannot be read: {error}") from None
+        raise NotComparableError(f"its {project.name} cannot be read: {error}") from None
     paths = [folder / "requirements" / name for name in locks]
     found = tuple((path.name, _without_comments(path.read_text(encoding="utf-8"))) for path in paths if path.is_file())
     return Needs(tuple(sorted(facts.get("project", {}).get("dependencies", ()))), found)
@@ -83,7 +83,12 @@ def environments(
     Raises:
         NotComparableError: if they differ and an environment cannot be built.
     """
-    needs = {side: needs_of(revision.folder, locks) for side, revision in revisions.items()}
+    needs: dict[Side, Needs] = {}
+    for side, revision in revisions.items():
+        try:
+            needs[side] = needs_of(revision.folder, locks)
+        except NotComparableError as error:
+            raise NotComparableError(f"{side}, {revision.name}, cannot be measured: {error}") from None
     if needs["base"] == needs["head"]:
         yield revisions
         return

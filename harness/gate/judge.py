@@ -51,6 +51,7 @@ class Comparison:
         software: Python, JAX and backend of each side.
         seconds: that it took.
         quads: the samples of the first look.
+        code: kernel -> name of the head's implementation.
     """
 
     base: str
@@ -62,6 +63,7 @@ class Comparison:
     software: Mapping[Side, Mapping[str, str]]
     seconds: float
     quads: Mapping[Key, Sequence[Quad]] = field(default_factory=dict)
+    code: Mapping[str, str] = field(default_factory=dict)
 
     def exit_code(self, *, inconclusive_fails: bool) -> int:
         """What the gate ends with."""
@@ -105,6 +107,7 @@ def compare(bench: Bench, budget_s: float) -> Comparison:
         software=first.hosts,
         seconds=time.monotonic() - start,
         quads=first.quads,
+        code={name: one["head"]["implementation"] for name, one in first.prepared.items() if "head" in one},
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import subprocess
 import sys
 import threading
@@ -12,8 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..provenance import PACKAGE_FOLDER
+from ..host.provenance import PACKAGE_FOLDER
 from .checkout import Revision
+
+_PLACE = re.compile(r'^File "(?:.*/roofcast/)?(.+)", line (\d+)', re.MULTILINE)
+"""A line of a traceback; ours by its place in the package."""
 
 
 class WorkerLostError(Exception):
@@ -111,7 +115,10 @@ class Process:
         self._complaints.seek(0)
         lines = [line.strip() for line in self._complaints if line.strip()]
         how = f"ended with signal {-code}" if code < 0 else f"ended with code {code}"
-        return f"{how}: {lines[-1]}" if lines else how
+        # What cannot be parsed names no file in its last line.
+        places = _PLACE.findall("\n".join(lines)) if code > 0 else []
+        where = f" ({places[-1][0]}, line {places[-1][1]})" if places else ""
+        return f"{how}: {lines[-1]}{where}" if lines else how
 
 
 def _link(revision: Revision, folder: Path) -> None:

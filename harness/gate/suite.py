@@ -18,7 +18,7 @@ from typing import Any, TextIO
 import pytest
 from _pytest.runner import runtestprotocol
 
-from ..provenance import version_of
+from ..host.provenance import version_of
 from .orphan import end_with_parent
 from .sampling import Held
 

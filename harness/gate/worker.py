@@ -23,15 +23,15 @@ from ...kernels import check
 from ...kernels.op import Implementation, Workload
 from ...kernels.registry import op_names
 from ..errors import UsageError
-from ..figures import Ceilings
-from ..host import fingerprint
+from ..host.host import fingerprint
 from ..measure.ceilings import Limits, Probe, dispatch_s
 from ..measure.choice import chosen
 from ..measure.device import backend_and_kind
 from ..measure.prepare import Compiled, Kernel, compile_call, prepare
 from ..measure.prove import pool_bytes, ready
 from ..measure.result import Machine, Result
-from ..plan import plan
+from ..steps.plan import plan
+from ..store.figures import Ceilings
 from .orphan import end_with_parent
 
 _PEER_LEAST = 5
@@ -55,7 +55,8 @@ class Worker:
         asked = plan(OmegaConf.create(question["plan"]))  # type: ignore[arg-type]
         ops = [op for op in question["ops"] if op in op_names()]
         refused: dict[str, str] = {}
-        for workload in asked.calls(ops):
+        wholes = asked.steps((question["layers"],)) if question["layers"] else {}
+        for workload in (*asked.calls(ops), *wholes):
             able, reasons = chosen(workload, question["implementation"], backend)
             named = question["implementation"] != "default"
             for one in able:

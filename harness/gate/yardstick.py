@@ -13,7 +13,7 @@ import jax
 
 from ...kernels.peak import Peak
 from ...kernels.stream import Stream
-from ..host import fingerprint
+from ..host.host import fingerprint
 from ..measure.ceilings import dispatch_probe, fastest
 from ..measure.guard import floor
 from ..measure.prepare import CACHE_MULTIPLE

@@ -6,7 +6,7 @@ import re
 from pathlib import PurePath
 
 from ..errors import UsageError
-from ..models import model_named
+from ..facts.models import model_named
 
 _FORMAT = r"i?q\d(?:_\w+)*|tq\d_\d|ud|bf16|f16|f32|fp16|fp8|fp4|nvfp4|mxfp4|int[48]|w\da\d+|awq|gptq|bnb|[48]bit|gguf|imatrix"
 _MADE = r"hf|dynamic|quantized|\d{5}-of-\d{5}|(?:instruct|thinking)(?:-\d{4})?|chat|it|pt|base"

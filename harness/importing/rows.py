@@ -13,8 +13,8 @@ from ...kernels.model import Step
 from ..calibrate.engine import engines_on, runs_on
 from ..calibrate.published import Published, device_labelled, row_of, situation
 from ..errors import UsageError
-from ..models import model_named
-from ..workloads import decode_step, resident_elements
+from ..facts.models import model_named
+from ..steps.workloads import decode_step, resident_elements
 from . import llama_bench, pytest_benchmark, trtllm, vllm
 from .documents import Entry
 from .fields import Document, LeftOutError, Reading

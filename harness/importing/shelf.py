@@ -12,8 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from ..calibrate.published import COLUMNS, Published, read
-from ..durable import new_file
 from ..errors import UsageError
+from ..files.durable import new_file
 from .rows import Outcome
 
 FOLDER = "imported"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +15,12 @@ from ...kernels.op import Workload
 from ...kernels.peak import Peak
 from ...kernels.registry import supported
 from ...kernels.stream import Stream
-from ..figures import Ceilings
-from ..host import DEFAULT_CACHE_BYTES
+from ..host.host import DEFAULT_CACHE_BYTES
+from ..store.figures import Ceilings
+from ..store.known_ceilings import Known, Shelf
+from ..store.record import utc_now
 from .prepare import compile_call, prepare
+from .spent import Held, Spent
 from .timer import HOST, Timer
 
 STREAM_MULTIPLE = 16
@@ -25,6 +28,9 @@ STREAM_MULTIPLE = 16
 its threads, and large kernels then come out above the ceiling."""
 ROUNDS = 7
 """Interleaved samples per probe; the level is their 90th percentile."""
+
+_GO_ON = ("read", "multiply_add")
+"""Probes that are sampled beside the kernels."""
 
 PROFILED_CALLS = 64
 """Empty calls in one profiler session."""
@@ -37,10 +43,12 @@ class Probe:
     Attributes:
         name: of the ceiling.
         rate: takes one sample; GB/s for a stream, GFLOP/s for arithmetic.
+        code: the implementation that is sampled.
     """
 
     name: str
     rate: Callable[[], float]
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,17 @@ class Limits:
     multiply_add: Probe
 
 
-def measure_limits(backend: str, cache_bytes: Mapping[str, int], formats: Sequence[str], timer: Timer = HOST) -> Limits:
+def measure_limits(
+    backend: str,
+    cache_bytes: Mapping[str, int],
+    formats: Sequence[str],
+    timer: Timer = HOST,
+    *,
+    shelf: Shelf | None = None,
+    shared: Held = nullcontext,
+    alone: Held = nullcontext,
+    spent: Spent | None = None,
+) -> Limits:
     """Measures read, copy and triad from memory, read per cache level, arithmetic peaks and dispatch latency.
 
     Args:
@@ -65,32 +83,50 @@ def measure_limits(backend: str, cache_bytes: Mapping[str, int], formats: Sequen
         cache_bytes: size per level, smallest first, as all cores together see it.
         formats: number formats to measure a matrix product in.
         timer: what times the probes; that of the kernels, so that their ratio means something.
+        shelf: where another process may have left its ceilings, and where this one leaves its own; None asks nobody.
+        shared, alone: entered around what others may do too, and around what they may not.
+        spent: told what preparing and measuring took.
     """
-    probes = _probes(backend, tuple(cache_bytes.items()), tuple(formats), timer)
+    spent = spent or Spent()
+    workloads = _workloads(tuple(cache_bytes.items()), tuple(formats))
+    known = shelf.find() if shelf else None
+    if known is None:
+        with alone():
+            # Another process may have measured them while this one waited for its turn.
+            known = shelf.find() if shelf else None
+            if known is None:
+                with spent.proving():
+                    probes = {name: _fastest(workload, backend, timer) for name, workload in workloads.items()}
+                with spent.measuring():
+                    ceilings = _measured(probes, cache_bytes, formats, timer)
+                known = Known(ceilings, {name: one.code for name, one in probes.items()})
+                if shelf is not None:
+                    shelf.keep(known)
+    with shared(), spent.proving():
+        read, multiply_add = (_fastest(workloads[name], backend, timer, known.codes[name]) for name in _GO_ON)
+    return Limits(known.ceilings, read, multiply_add)
+
+
+def _measured(probes: Mapping[str, Probe], cache_bytes: Mapping[str, int], formats: Sequence[str], timer: Timer) -> Ceilings:
     rates: dict[str, list[float]] = {name: [] for name in probes}
     rng = np.random.default_rng(0)
     for _ in range(ROUNDS):
         for name in rng.permutation(list(probes)):
             rates[name].append(probes[name].rate())
     level = {name: float(np.quantile(samples, 0.9)) for name, samples in rates.items()}
-    return Limits(
-        Ceilings(
-            read_gbs=level["read"],
-            copy_gbs=level["copy"],
-            triad_gbs=level["triad"],
-            cache_read_gbs={name: level[name] for name in cache_bytes},
-            multiply_add_gflops=level["multiply_add"],
-            matmul_gflops={name: level[f"matmul {name}"] for name in formats},
-            dispatch_us=dispatch_s(timer) * 1e6,
-        ),
-        probes["read"],
-        probes["multiply_add"],
+    return Ceilings(
+        read_gbs=level["read"],
+        copy_gbs=level["copy"],
+        triad_gbs=level["triad"],
+        cache_read_gbs={name: level[name] for name in cache_bytes},
+        multiply_add_gflops=level["multiply_add"],
+        matmul_gflops={name: level[f"matmul {name}"] for name in formats},
+        dispatch_us=dispatch_s(timer) * 1e6,
+        probed_at=utc_now(),
     )
 
 
-@cache
-def _probes(backend: str, cache_bytes: tuple[tuple[str, int], ...], formats: tuple[str, ...], timer: Timer) -> dict[str, Probe]:
-    """Every probe, compiled; once per process, for a sweep samples them again at each configuration."""
+def _workloads(cache_bytes: tuple[tuple[str, int], ...], formats: tuple[str, ...]) -> dict[str, Workload]:
     last_level = max((size for _, size in cache_bytes), default=DEFAULT_CACHE_BYTES)
     far = STREAM_MULTIPLE * last_level // 4
     workloads: dict[str, Workload] = {
@@ -103,8 +139,7 @@ def _probes(backend: str, cache_bytes: tuple[tuple[str, int], ...], formats: tup
         # Half a level, so that what else lives there does not push the buffer out.
         elements = size // 2 // 4
         workloads[level] = Stream(kind="read", elements=elements, repeats=max(1, far // elements // 4))
-    workloads |= {f"matmul {name}": Peak(kind="matmul", format=name, size=1024) for name in formats}
-    return {name: fastest(workload, backend, timer) for name, workload in workloads.items()}
+    return workloads | {f"matmul {name}": Peak(kind="matmul", format=name, size=1024) for name in formats}
 
 
 def dispatch_s(timer: Timer = HOST) -> float:
@@ -127,8 +162,12 @@ def dispatch_probe(timer: Timer = HOST) -> Callable[[], float]:
     return sample
 
 
-def fastest(workload: Workload, backend: str, timer: Timer = HOST) -> Probe:
-    """A probe of the implementation that is fastest here: a ceiling is what the machine can, not what one code can."""
+def fastest(workload: Workload, backend: str, timer: Timer = HOST, code: str = "") -> Probe:
+    """A probe of the implementation that is fastest here: a ceiling is what the machine can, not what one code can.
+
+    Args:
+        code: the name of that implementation, where it is known.
+    """
     packed = check.draw(workload, seed=0)
     cost = workload.cost()
     work = cost.flops if workload.op == "peak" else cost.bytes
@@ -145,9 +184,20 @@ def fastest(workload: Workload, backend: str, timer: Timer = HOST) -> Probe:
             timer=timer,
         )
         for one, refusal in supported(workload, backend)
-        if refusal is None
+        if refusal is None and code in ("", one.name)
     ]
     if not kernels:
         raise RuntimeError(f"no implementation of {workload.label} runs on {backend}")
-    fastest = min(kernels, key=lambda kernel: min(kernel.sample() for _ in range(3)))
-    return Probe(workload.label, lambda: work / fastest.sample() / 1e9)
+    fastest = min(kernels, key=lambda kernel: min(kernel.sample() for _ in range(3))) if len(kernels) > 1 else kernels[0]
+    return Probe(workload.label, lambda: work / fastest.sample() / 1e9, fastest.implementation.name)
+
+
+_PREPARED: dict[tuple[Workload, str, Timer], Probe] = {}
+"""Probes of this process, for a sweep samples them again at each configuration."""
+
+
+def _fastest(workload: Workload, backend: str, timer: Timer, code: str = "") -> Probe:
+    found = _PREPARED.get(key := (workload, backend, timer))
+    if found is None or code not in ("", found.code):
+        found = _PREPARED[key] = fastest(workload, backend, timer, code)
+    return found

@@ -36,6 +36,9 @@ def xla_cost(program: Any, workload: Workload, backend: str) -> XlaCost:
     analysis = program.cost_analysis() or {}
     memory = program.memory_analysis()
     flops, moved = analysis.get("flops"), analysis.get("bytes accessed")
+    # A custom call counts as -1 in both, and what else the program does is added to that.
+    if flops is None or moved is None or flops < 0 or moved < 0:
+        flops = moved = None
     alias = getattr(memory, "alias_size_in_bytes", None)
     return XlaCost(
         flops=flops,
@@ -67,7 +70,7 @@ def explain(
 ) -> str:
     """The reasons that apply, as sentences; empty where XLA's counts are within `WORTH_A_WORD` of the op's."""
     cost = workload.cost()
-    if moved is None or flops is None or moved < 0 or flops < 0:
+    if moved is None or flops is None:
         return (
             "XLA gives no cost for this program: it cannot see into a custom call." if has_custom_call else "XLA gives no cost."
         )

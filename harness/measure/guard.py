@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from ...kernels.op import Cost
-
-Bound = Literal["memory", "compute", "latency"]
+from ..store.figures import Bound
 
 IMPOSSIBLE = 1.10
 """A sample this much faster than the floor at the fastest probe is no measurement: timers and probes err by less."""

@@ -15,19 +15,19 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ...kernels.op import Implementation, Workload
+from ..store.figures import Residency
 from . import loops
 from .compile_cache import found_since, lookups
 from .flush import flush_of
+from .spent import compiling
 from .timer import HOST, Call, Timer
-
-Residency = Literal["cold", "warm"]
 
 CACHE_MULTIPLE = 4
 """Rotated copies add up to this many last-level caches, so that a pseudo-LRU cache keeps next to nothing of them."""
@@ -91,11 +91,12 @@ class Kernel:
 
 def compile_call(workload: Workload, one: Implementation, packed: Mapping[str, Any]) -> Compiled:
     """Lowers and compiles a single call of an implementation on such operands, donating what the op donates."""
-    start = time.perf_counter()
-    call = jax.jit(functools.partial(one.function, workload), donate_argnames=workload.donated)
-    lowered = call.lower(**jax.tree.map(_spec, dict(packed)))
-    lowered_at, before = time.perf_counter(), lookups()
-    program = lowered.compile()
+    with compiling():
+        start = time.perf_counter()
+        call = jax.jit(functools.partial(one.function, workload), donate_argnames=workload.donated)
+        lowered = call.lower(**jax.tree.map(_spec, dict(packed)))
+        lowered_at, before = time.perf_counter(), lookups()
+        program = lowered.compile()
     return Compiled(program, lowered_at - start, time.perf_counter() - lowered_at, found_since(before))
 
 
@@ -274,7 +275,8 @@ def _looped(
     like = jax.tree.map(_spec, first) if stacked else None
     loop = jax.jit(functools.partial(loops.turns, workload, one, like), donate_argnums=(1,))
     turn_number = jax.ShapeDtypeStruct((), jnp.int32)
-    program = loop.lower(*jax.tree.map(_spec, (pool, state)), turn_number, turn_number).compile()
+    with compiling():
+        program = loop.lower(*jax.tree.map(_spec, (pool, state)), turn_number, turn_number).compile()
 
     first_turn = 0
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 from ...kernels import check
 from ...kernels.op import Implementation, Workload, is_peer
+from ..steps.plan import POOL_SHARE
+from ..store.figures import Residency
 from .cost_check import xla_cost
-from .prepare import CACHE_MULTIPLE, Residency, compile_call, outputs, prepare, prepare_peer
+from .prepare import CACHE_MULTIPLE, compile_call, outputs, prepare, prepare_peer
 from .result import Machine, Result
+from .spent import Held, compiled_s
 from .timer import HOST
-
-POOL_SHARE = 0.5
-"""Share of the free memory that the operands of one batch of kernels may take; drawing and checking need the rest."""
 
 PEER_TOLERANCE = 2e-2
 """Accepted of other libraries, which round the vector to the weights' precision or add up in less than float32. The errors
@@ -25,47 +26,72 @@ Draw = Callable[[Workload, int], Mapping[str, Any]]
 
 
 def ready(
-    workload: Workload, one: Implementation, machine: Machine, residency: Residency, draw: Callable[[Workload], Any]
+    workload: Workload,
+    one: Implementation,
+    machine: Machine,
+    residency: Residency,
+    draw: Callable[[Workload], Any],
+    *,
+    on_host: Held = nullcontext,
+    on_device: Held = nullcontext,
 ) -> Result:
-    """Draws operands, compiles, proves the result, and prepares the timing; stops where one of them says no."""
+    """Draws operands, compiles, proves the result, and prepares the timing; stops where one of them says no.
+
+    Args:
+        on_host: entered around what needs no device but a CPU: drawing, and the float64 reference.
+        on_device: entered around what runs there. Compiling does: XLA times candidates for a GPU on the GPU.
+    """
     needed = pool_bytes(workload, machine.cache_bytes)
     if needed > POOL_SHARE * machine.free_bytes:
         room = f"{POOL_SHARE:.0%} of the {machine.free_bytes / 1e9:.1f} GB that are free"
         return Result(workload, one.name, "refused", f"its operands take {needed / 1e9:.1f} GB, more than {room}")
-    result = _proven(_stand_in(workload, machine.cache_bytes, residency), one, machine, residency, draw)
+    start = compiled_s()
+    with on_host():
+        packed = draw(stand_in := _stand_in(workload, machine.cache_bytes, residency))
+    if one.is_peer:
+        with on_device():
+            result = _ready_peer(stand_in, one, machine, residency, packed)
+    else:
+        result = _proven(stand_in, one, machine, residency, packed, on_host, on_device)
     if result.kernel is not None and result.workload != workload:
         result = replace(result, kernel=replace(result.kernel, method=f"{result.kernel.method} of {result.workload.label}"))
-    return replace(result, workload=workload)
+    return replace(result, workload=workload, programs_s=compiled_s() - start)
 
 
 def _proven(
-    workload: Workload, one: Implementation, machine: Machine, residency: Residency, draw: Callable[[Workload], Any]
+    workload: Workload,
+    one: Implementation,
+    machine: Machine,
+    residency: Residency,
+    packed: Mapping[str, Any],
+    on_host: Held,
+    on_device: Held,
 ) -> Result:
-    packed = draw(workload)
-    if one.is_peer:
-        return _ready_peer(workload, one, machine, residency, packed)
     try:
-        compiled = compile_call(workload, one, packed)
-        computed = outputs(workload, compiled, packed)
+        with on_device():
+            compiled = compile_call(workload, one, packed)
+            computed = outputs(workload, compiled, packed)
     except Exception as error:
         # An implementation may fail in any way its compiler can; the others must still be measured.
         return Result(workload, one.name, "failed", _words(error))
     xla = xla_cost(compiled.program, workload, machine.backend)
-    wrong = check.error(workload, computed, check.expected(workload, packed, computed))
+    with on_host():
+        wrong = check.error(workload, computed, check.expected(workload, packed, computed))
     if not wrong <= workload.tolerance():
         return Result(workload, one.name, "wrong", _too_far(wrong, workload.tolerance()), wrong, compiled, xla)
     try:
-        kernel = prepare(
-            workload,
-            one,
-            compiled,
-            packed,
-            residency=residency,
-            cache_bytes=machine.cache_bytes,
-            dispatch_s=machine.limits.ceilings.dispatch_us / 1e6,
-            # What a step loses between its kernels is part of it.
-            timer=HOST if workload.op == "step" else machine.timer,
-        )
+        with on_device():
+            kernel = prepare(
+                workload,
+                one,
+                compiled,
+                packed,
+                residency=residency,
+                cache_bytes=machine.cache_bytes,
+                dispatch_s=machine.limits.ceilings.dispatch_us / 1e6,
+                # What a step loses between its kernels is part of it.
+                timer=HOST if workload.op == "step" else machine.timer,
+            )
     except Exception as error:
         return Result(workload, one.name, "failed", _words(error), wrong, compiled, xla)
     return Result(workload, one.name, "ok", "", wrong, compiled, xla, kernel)

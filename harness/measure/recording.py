@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ...kernels.op import Need, Workload
-from ..figures import Compilation, Statistics, Timing, Work
-from ..host import Host
-from ..plan import Plan
-from ..record import Measurement, Outcome, Run, Subject, utc_now
+from ...kernels.op import Need, Workload, is_peer
+from ..host.host import Host
+from ..steps.plan import Plan
+from ..store.figures import Compilation, Statistics, Timing, Work
+from ..store.record import Measurement, Outcome, Run, Subject, utc_now
 from .ceilings import Limits
 from .prove import tolerance
 from .result import Result
@@ -23,13 +23,16 @@ def recorder(
     limits: Limits,
     timer_note: str = "",
     device_figures: Callable[[], Mapping[str, float]] = dict,
+    sizes: Mapping[str, int] | None = None,
 ) -> Callable[[Result], Measurement]:
     """What makes records of the results of one run of some calls.
 
     Args:
         timer_note: why a GPU's kernels are timed by the host.
         device_figures: asks a GPU for its clocks and what slows them; asked now, and for every kernel that was timed.
+        sizes: of blocks that are not the kernels' own: with them, code is not the same, and goes by another name.
     """
+    suffix = f"[{', '.join(f'{name}={size}' for name, size in sizes.items())}]" if sizes else ""
     before = device_figures()
 
     def to_record(result: Result) -> Measurement:
@@ -37,7 +40,12 @@ def recorder(
         return Measurement(
             started_at=utc_now(),
             run=run,
-            subject=Subject.of(result.workload, result.implementation, asked.step, calls[result.workload]),
+            subject=Subject.of(
+                result.workload,
+                result.implementation + ("" if is_peer(result.implementation) else suffix),
+                asked.step,
+                calls[result.workload],
+            ),
             outcome=Outcome(status=result.status, reason=result.reason, error=result.error, tolerance=accepted),
             work=Work.of(result.workload.cost()),
             compilation=_compilation(result),
@@ -57,6 +65,7 @@ def _compilation(result: Result) -> Compilation | None:
     return Compilation(
         lower_s=result.compiled.lower_s,
         compile_s=result.compiled.compile_s,
+        programs_s=result.programs_s,
         xla_flops=xla.flops,
         xla_bytes=xla.bytes,
         argument_bytes=xla.argument_bytes,
@@ -86,6 +95,7 @@ def _timing(
         multiply_add_probe_gflops=tuple(pair[1] for pair in series.rates),
         calm=tuple(result.calm),
         stop_reason=series.stop_reason,
+        sampling_s=series.spent_s,
         timer_note=BY_THE_HOST if here.timer not in ("", kernel.timer) else note,
         device_before=before,
         device_after=device_figures(),

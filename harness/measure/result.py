@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
 from ...kernels.op import Workload
+from ..store.figures import Bound
+from ..store.record import Status
 from .ceilings import Limits
 from .cost_check import XlaCost
-from .guard import Bound
 from .prepare import Compiled, Kernel
 from .rounds import Series
 from .statistics import Interval
 from .timer import HOST, Timer
-
-Status = Literal["ok", "wrong", "refused", "unsupported", "failed"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,10 @@ class Timed:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one workload with one implementation. Fields after `reason` are None where it did not get so far."""
+    """What came of one workload with one implementation. Fields after `reason` are None where it did not get so far.
+
+    `programs_s` is seconds of compiling all that it runs, the timed loop included.
+    """
 
     workload: Workload
     implementation: str
@@ -55,6 +56,7 @@ class Result:
     kernel: Kernel | None = None
     series: Series | None = None
     timed: Timed | None = None
+    programs_s: float = 0.0
 
     @property
     def calm(self) -> Sequence[bool]:

@@ -45,12 +45,14 @@ class Series:
         rates: per sample and probe, the mean rate of the probe just before and just after; in the probe's own unit.
         worst: per sample and probe, the lesser of the two.
         stop_reason: why sampling ended.
+        spent_s: seconds that the samples and the probes after each took.
     """
 
     seconds: list[float] = field(default_factory=list)
     rates: list[list[float]] = field(default_factory=list)
     worst: list[list[float]] = field(default_factory=list)
     stop_reason: str = ""
+    spent_s: float = 0.0
 
 
 Name = TypeVar("Name")
@@ -86,6 +88,7 @@ def measure(
     seen = [before]
     while active:
         for name in (active[place] for place in rng.permutation(len(active))):
+            start = time.perf_counter()
             seconds = kernels[name]()
             after = [probe() for probe in probes]
             seen.append(after)
@@ -94,6 +97,7 @@ def measure(
             one.rates.append([(x + y) / 2 for x, y in zip(before, after, strict=True)])
             one.worst.append([min(pair) for pair in zip(before, after, strict=True)])
             before = after
+            one.spent_s += time.perf_counter() - start
             if time.perf_counter() > deadline:
                 break
         levels = levels_of(seen, usual)

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
 
 from ...kernels import check
 from ...kernels.op import Implementation, Workload
+from ..steps.plan import POOL_SHARE
+from ..store.figures import Residency
 from .ceilings import Limits
 from .guard import IMPOSSIBLE, Floor, floor
-from .prepare import Residency
-from .prove import POOL_SHARE, Draw, pool_bytes, ready
+from .prove import Draw, pool_bytes, ready
 from .result import Machine, Result, Timed
 from .rounds import Series, Stopping, calm_samples, levels_of, measure
+from .spent import Held
 from .statistics import disturbance, median_interval
-
-Held = Callable[[], AbstractContextManager[None]]
-"""Makes what is held for as long as a block runs."""
 
 _Name = tuple[Workload, str]
 """What is measured: a call, and the name of the code that computes it."""
@@ -35,7 +34,8 @@ def run(
     seed: int,
     progress: Callable[[str, float], None] = lambda what, share: None,
     draw: Draw = check.draw,
-    preparing: Held = nullcontext,
+    on_host: Held = nullcontext,
+    on_device: Held = nullcontext,
     measuring: Held = nullcontext,
 ) -> Iterator[Result]:
     """Results in the order in which they are known; each batch that fits the memory is interleaved as a whole.
@@ -48,7 +48,8 @@ def run(
         seed: of operands and of the random order.
         progress: told what is being done, and the share of the whole that is done.
         draw: makes the packed operands of a call from a seed.
-        preparing, measuring: entered around each preparation, and around the samples of a batch.
+        on_host, on_device: see `prove.ready`.
+        measuring: entered around the samples of a batch.
     """
     batches = list(_batches(calls, POOL_SHARE * machine.free_bytes, machine.cache_bytes))
     done = 0
@@ -56,8 +57,9 @@ def run(
         proven: dict[_Name, Result] = {}
         for workload, one in batch:
             progress(f"checking {workload.label}", done / len(calls) / 2)
-            with preparing():
-                result = ready(workload, one, machine, residency, lambda call: draw(call, seed))
+            result = ready(
+                workload, one, machine, residency, lambda call: draw(call, seed), on_host=on_host, on_device=on_device
+            )
             done += 1
             if result.kernel is None:
                 yield result

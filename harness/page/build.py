@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from .. import page as here
-from ..provenance import checkout, version_of
-from ..report.words import figure
+from ..host.provenance import checkout, version_of
+from ..words import figure
 from .controls import CONTROLS, choices, nominal_bits
 from .data import Data
 from .foretold import FEWEST
-from .plots import PLOTS, Plot
+from .lead import lead
+from .plots import Plot, plots
 from .plots.plot import ANY, rows_of
 from .plots.theme import DARK, LIGHT, config
 
@@ -34,6 +35,7 @@ def html(data: Data) -> str:
     import jinja2
 
     chosen = choices(data)
+    shown = plots(data.price)
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_static),
         autoescape=True,
@@ -47,11 +49,12 @@ def html(data: Data) -> str:
         data=data,
         sections=_SECTIONS,
         controls=CONTROLS,
-        plots=PLOTS,
+        lead=lead(data),
+        plots=shown,
         themes={"light": LIGHT, "dark": DARK},
         page=_in_script(
             {
-                "plots": {one.name: _described(one) for one in PLOTS},
+                "plots": {one.name: _described(one) for one in shown},
                 "controls": [asdict(one) for one in CONTROLS],
                 "themes": {"light": config(LIGHT), "dark": config(DARK)},
                 "any": ANY,
@@ -86,24 +89,31 @@ def pack(data: Data) -> str:
     return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
 
 
-def export(data: Data, folder: Path, plots: Sequence[Plot] = PLOTS) -> list[Path]:
-    """Writes the plots that have rows as SVG and PNG, on a light ground, as the page shows it at first."""
+def alone(plot: Plot, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    """A plot with its rows in Vega-Lite, on white."""
+    spec = plot.spec()
+    return spec | {
+        "datasets": spec.get("datasets", {}) | rows,
+        "width": _EXPORT_WIDTH,
+        "height": plot.height_of(rows),
+        "config": config(LIGHT) | {"background": "white"},
+    }
+
+
+def export(data: Data, folder: Path, names: Sequence[str] = ()) -> list[Path]:
+    """Writes the plots that have rows, or those of some names, as SVG and PNG, on a light ground, as the page opens."""
     import vl_convert
 
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for plot in plots:
-        chosen = choices(data)
-        rows = {name: rows_of(source, data.datasets, chosen)[: plot.most] for name, source in plot.sources.items()}
+    chosen = choices(data)
+    for plot in plots(data.price):
+        if names and plot.name not in names:
+            continue
+        rows = {name: plot.drawn(rows_of(source, data.datasets, chosen)) for name, source in plot.sources.items()}
         if not next(iter(rows.values())):
             continue
-        spec = plot.spec()
-        spec |= {
-            "datasets": spec.get("datasets", {}) | rows,
-            "width": _EXPORT_WIDTH,
-            "height": plot.height_of(rows),
-            "config": config(LIGHT) | {"background": "white"},
-        }
+        spec = alone(plot, rows)
         svg, png = folder / f"{plot.name}.svg", folder / f"{plot.name}.png"
         svg.write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
         png.write_bytes(vl_convert.vegalite_to_png(spec, scale=_PNG_SCALE))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..envelope import FORMAT_BITS
+from ..facts.envelope import FORMAT_BITS
 from .data import Data
 from .foretold import FEWEST
 from .plots.plot import ANY, Section

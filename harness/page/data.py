@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..claims import Claim, claims
-from ..store import Report, Store
+from ..claims.article import Claim, claims
+from ..store.store import Report, Store
 from . import foretold, kept, known
 from .foretold import FEWEST, Words
 from .grid import Grid, rows
 from .kept import Row
 
-_HELD_BACK = ("roofs",)
-"""Fields of a measurement that the page draws as lines of their own."""
+_HELD_BACK = ("roofs", "newest_in_step")
+"""Fields of a measurement that become rows of their own."""
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..answer import Answer
-from ..ranges import Range
+from ..calibrate.ranges import Range
+from ..predict.answer import Answer
 from ..report.answer import in_full
 from .kept import Row, falls, plain
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ...kernels.model import Model
-from ..answer import Answer, Ask, answers, true_bits
-from ..catalogue import resolve
-from ..config import kv_of
-from ..envelope import Envelope
-from ..models import model_named
+from ..config.schemas import kv_of
+from ..facts.catalogue import resolve
+from ..facts.envelope import Envelope
+from ..facts.models import model_named
+from ..predict.answer import Answer, Ask, answers, true_bits
 
 
 @dataclass(frozen=True)

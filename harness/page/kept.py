@@ -7,22 +7,28 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..config import measured_ops
-from ..store import Report, Store
+from ..config.schemas import measured_ops
+from ..history.verdicts import verdicts
+from ..store.store import Report, Store
 
 Row = Mapping[str, Any]
 
 _QUERY = """
-SELECT record_id, started_at, host_key, cpu_model, backend, device_kind, op, label, axes, implementation, role, model, context,
-    weight_format, kv_format, count_per_token, flops, bytes_read + bytes_written AS bytes, status, reason,
+SELECT record_id, started_at, host_key, machine_key, cpu_model, backend, device_kind, op, label, axes, implementation,
+    role, model, context, weight_format, kv_format, count_per_token, flops, bytes_read + bytes_written AS bytes, status, reason,
     latency_us, latency_low_us, latency_high_us, bandwidth_gbs, fraction_of_ceiling, fraction_low, fraction_high, bound,
     floor_us, disturbance, read_gbs, multiply_add_gflops, matmul_gflops, residency, timer, method, stop_reason,
     len(samples_us) AS samples, git_commit, git_dirty, overrides, jax_version, run_id,
     row_number() OVER (
-        PARTITION BY host_key, op, axes, implementation, residency ORDER BY started_at DESC, record_id) = 1 AS newest
+        PARTITION BY host_key, op, axes, implementation, residency ORDER BY started_at DESC, record_id) = 1 AS newest,
+    row_number() OVER (
+        PARTITION BY host_key, op, axes, implementation, residency, model, context, weight_format, kv_format
+        ORDER BY started_at DESC, record_id) = 1 AS newest_in_step
 FROM records ORDER BY started_at, record_id
 """
 _STEP = "step"
+_JUDGED = ("machine_key", "git_commit", "git_dirty", "label", "implementation", "residency")
+"""What a measurement must share with a verdict of the gate for the verdict to be of the same code on the same machine."""
 _ROOF_ENDS = (0.05, 500.0)
 """Arithmetic intensities, FLOP per byte, between which a decode step's kernels lie."""
 
@@ -31,9 +37,17 @@ def kept(store: Store) -> Report[Row]:
     """Every measurement of a kernel or a whole step, oldest first; none where the store is not there yet."""
     if not store.is_there:
         return Report([])
-    report = store.query(_QUERY)
+    report, place = store.query(_QUERY), verdicts(str(store.folder))
+    said = place.read("quantity = 'latency'") if place.is_there else Report([])
+    words = {
+        (one.host.machine_key, one.head_commit, False, one.label, one.implementation, one.residency): one.words
+        for one in said.found
+    }
     wanted = {*measured_ops(), _STEP}
-    return Report([_row(one) for one in report.found if one["op"] in wanted], report.unreadable)
+    rows = [
+        _row(one) | {"gate": words.get(tuple(one[name] for name in _JUDGED), "")} for one in report.found if one["op"] in wanted
+    ]
+    return Report(rows, (*report.unreadable, *said.unreadable))
 
 
 def _row(one: Mapping[str, Any]) -> Row:
@@ -56,6 +70,7 @@ def _row(one: Mapping[str, Any]) -> Row:
         "status": one["status"],
         "reason": one["reason"],
         "newest": one["newest"],
+        "newest_in_step": one["newest_in_step"],
         "intensity": plain(one["flops"] / one["bytes"]) if one["flops"] and one["bytes"] else None,
         "gflops_low": rates[0],
         "gflops": rates[1],
@@ -122,11 +137,12 @@ def roof_lines(envelope: str, rates: Mapping[str, float], origin: str) -> list[R
 def measured_steps(rows: Sequence[Row]) -> list[Row]:
     """Where a token's time goes on the machines that measured a step: the newest kernels, each as often as it is needed.
 
-    Of several implementations the fastest counts, as in `roofcast table`.
+    The newest of that step: steps share kernels, which one that was measured later does not take from the others. Of several
+    implementations the fastest counts, as in `roofcast table`.
     """
     steps: dict[tuple[str, ...], dict[tuple[str, str], Row]] = defaultdict(dict)
     for one in rows:
-        if one["latency_us"] and one["count"] and one["newest"] and one["residency"] == "cold" and one["op"] != _STEP:
+        if one["latency_us"] and one["count"] and one["newest_in_step"] and one["residency"] == "cold" and one["op"] != _STEP:
             step = steps[one["envelope"], one["model"], one["format"], one["context"]]
             key = (one["role"], one["kernel"])
             if key not in step or one["latency_us"] < step[key]["latency_us"]:

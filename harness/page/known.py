@@ -14,10 +14,10 @@ from ...kernels.model import Model
 from ..calibrate.decode import EVIDENCE
 from ..calibrate.kernels import rows as measured
 from ..calibrate.published import read, situation
-from ..catalogue import facts
-from ..devices import device_named
-from ..envelope import Envelope
-from ..validation import Verdict, validate
+from ..facts.catalogue import facts
+from ..facts.devices import device_named
+from ..facts.envelope import Envelope
+from ..validation.published import Verdict, validate
 from .kept import Row, plain, roof_lines
 
 _COLLECTED = "2026-11"

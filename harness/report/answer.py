@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..answer import Answer
 from ..calibrate.decode import calibration, evidence
-from ..ranges import Range
+from ..calibrate.ranges import Range
+from ..predict.answer import Answer
+from ..words import figure, percent
 from . import table as drawn
 from .output import write_text
 from .table import Column, Table
-from .words import figure, percent
 
 SUFFIXES = (".md", ".csv", ".json")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..figures import Ceilings
-from ..record import Measurement
+from ..store.figures import Ceilings
+from ..store.record import Measurement
+from ..words import figure
 from .table import Column, Table
-from .words import figure
 
 
 def ceilings_table(record: Measurement) -> Table:

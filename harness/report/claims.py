@@ -6,15 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from ..claims.article import Claim
 from . import table as drawn
 from .answer import interval_note
 from .output import write_text
 from .table import Column, Table
-
-if TYPE_CHECKING:
-    from ..claims import Claim
 
 _COLUMNS = [
     Column("#"),

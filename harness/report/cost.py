@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..record import Measurement
+from ..store.record import Measurement
+from ..words import figure
 from .table import Column, Table
-from .words import figure
 
 _COLUMNS = [
     Column("kernel", text=True),

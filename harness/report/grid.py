@@ -10,14 +10,14 @@ from typing import IO, Any
 
 import numpy as np
 
-from ..catalogue import facts
-from ..envelope import Envelope
-from ..grid import Grid
+from ..facts.catalogue import facts
+from ..facts.envelope import Envelope
+from ..predict.grid import Grid
+from ..words import figure
 from . import table as drawn
 from .answer import interval_note
 from .output import write_text, written
 from .table import Column, Table
-from .words import figure
 
 SUFFIXES = (".md", ".csv", ".json", ".tex")
 SHOWN = 200

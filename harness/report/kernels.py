@@ -10,7 +10,7 @@ import numpy as np
 
 from ..calibrate.kernels.calibration import HELD_OUT
 from ..calibrate.kernels.rows import COUNTS, TEXTS
-from ..kernel_validation import Verdicts, score
+from ..validation.kernels import Verdicts, score
 from .output import written
 from .table import Column, Table
 from .validation import ROWS

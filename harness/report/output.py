@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..durable import new_file, temporary_file
 from ..errors import UsageError
+from ..files.durable import new_file, temporary_file
 
 OUTPUT = "output"
 

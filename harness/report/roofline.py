@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..record import Measurement
+from ..store.record import Measurement
+from ..words import figure, percent, span
 from .table import Column, Table
-from .words import figure, percent, span
 
 NOTABLE_SPEEDUP = 1.2
 """Memory that ran this much faster than its ceiling was in another state; less is the usual drift of a shared machine."""

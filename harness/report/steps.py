@@ -6,11 +6,11 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..steps import StepVerdict, score
+from ..validation.steps import StepVerdict, score
+from ..words import figure, percent
 from .output import written
 from .table import Column, Table
 from .validation import ROWS
-from .words import figure, percent
 
 _FIELDS: tuple[str, ...] = (
     "record_id",

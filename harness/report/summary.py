@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..plan import Plan
-from ..record import Measurement
-from ..whole import whole
+from ..predict.whole import whole
+from ..steps.plan import Plan
+from ..store.record import Measurement
 from .ceilings import ceilings_table
 from .cost import cost_table
 from .peers import peers_table

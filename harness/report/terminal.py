@@ -15,6 +15,7 @@ BETWEEN = 3
 """Characters between two columns of `box.SIMPLE_HEAD`."""
 BAR_WIDTH = 10
 _EIGHTHS = " ▏▎▍▌▋▊▉"
+_FOLDED_LINES = 2
 _MOST_LINES = 6
 """Of a row: a table whose rows are taller on average is read more easily field by field."""
 
@@ -36,14 +37,35 @@ def bar(percent: str) -> str:
 
 
 def kept(table: Table, width: int) -> list[int]:
-    """The columns that fit: where not all do, the least important go first."""
+    """The columns that fit: where not all do, the least important go first.
+
+    More of them go where that keeps what is never left out from being folded into tall, narrow columns.
+    """
     places = list(range(len(table.columns)))
-    while not _fits(table, places, width):
-        spare = max(places, key=lambda place: (table.columns[place].rank, place))
-        if not table.columns[spare].rank:
-            break
-        places.remove(spare)
-    return places
+    while not _fits(table, places, width) and (fewer := _without_least(table, places)):
+        places = fewer
+    roomy = places
+    while _is_folded(table, roomy, width):
+        if not (fewer := _without_least(table, roomy)):
+            return places
+        roomy = fewer
+    return roomy
+
+
+def _without_least(table: Table, places: Sequence[int]) -> list[int]:
+    """Without the least important column; nothing where all that are left are important."""
+    spare = max(places, key=lambda place: (table.columns[place].rank, place))
+    return [one for one in places if one != spare] if table.columns[spare].rank else []
+
+
+def _is_folded(table: Table, places: Sequence[int], width: int) -> bool:
+    """Whether columns that are never left out take more than `_FOLDED_LINES` a row on average."""
+    found = widths(table, places, width)
+    if found is None:
+        return False
+    kept = [(place, room) for place, room in zip(places, found, strict=True) if not table.columns[place].rank]
+    lines = [max((len(wrapped(row[place], room)) for place, room in kept), default=1) for row in table.rows]
+    return sum(lines) > _FOLDED_LINES * len(lines)
 
 
 def widths(table: Table, places: Sequence[int], width: int) -> list[int] | None:

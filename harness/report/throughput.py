@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...kernels.op import Workload
-from ..answer import Answer, Ask, answers, true_bits
 from ..calibrate.evidence import best
 from ..calibrate.own.reached import evidence
-from ..carry import Bound, Prediction, carried, measured_here
-from ..plan import Plan
-from ..record import Measurement
+from ..predict.answer import Answer, Ask, answers, true_bits
+from ..predict.carry import Prediction, carried, measured_here
+from ..steps.plan import Plan
+from ..store.figures import Bound
+from ..store.record import Measurement
+from ..words import figure
 from .table import Column, Table
-from .words import figure
 
 _COLUMNS = [
     Column("machine", text=True),

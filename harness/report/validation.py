@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..validation import CROSS_VALIDATED, Score, Verdict
+from ..validation.published import CROSS_VALIDATED, Score, Verdict
 from .output import written
 from .table import Column, Table
 

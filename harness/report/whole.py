@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..plan import Plan
-from ..whole import Span, Whole
+from ..predict.whole import Span, Whole
+from ..steps.plan import Plan
+from ..words import figure, percent
 from .table import Column, Table
-from .words import figure, percent
 
 _COLUMNS = [
     Column("part", text=True),

@@ -13,8 +13,8 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from ..host import fingerprint
-from ..provenance import PACKAGE_FOLDER
+from ..host.host import fingerprint
+from ..host.provenance import PACKAGE_FOLDER
 
 WITHOUT_EFFECT = ("results", "output", "force", "timeout", "compile_cache")
 """Keys that say what becomes of measurements, not what they are."""

@@ -13,15 +13,15 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from ..config.overrides import as_typed
 from ..errors import UsageError, chosen
-from ..overrides import as_typed
-from ..plan import plan
-from ..record import utc_now
 from ..report.output import checked
 from ..report.progress import Progress
 from ..report.summary import summary
 from ..report.table import SUFFIXES, show, write
-from ..store import Store
+from ..steps.plan import plan
+from ..store.record import utc_now
+from ..store.store import Store
 from .board import Board, Standing
 from .identity import Here
 from .ledger import Job, Ledger
@@ -38,7 +38,7 @@ def run(config: DictConfig) -> int:
     if HydraConfig.get().mode is RunMode.MULTIRUN:
         return _in_a_sweep(config)
     if config.isolation == "none" and config.timeout is None:
-        from .. import bench
+        from . import bench
 
         return bench.run(config)
     return _alone(config)
@@ -70,7 +70,7 @@ def _in_a_sweep(config: DictConfig) -> int:
         board.post(number, Standing(ended="skipped"))
         return before.exit_code
     board.post(number, Standing(doing="starting"))
-    job = _measured(config, key, spelling, lambda what, share: board.post(number, Standing(what, share)))
+    job = _measured(config, key, spelling, lambda what, share: board.post(number, Standing(what, share)), hydra.sweep.dir)
     ledger.write(job)
     board.post(number, Standing(ended=job.status))
     if job.status != "done":
@@ -105,7 +105,9 @@ def kept_runs(store: Store, runs: list[str]) -> set[str]:
     return {row["run_id"] for row in found}
 
 
-def _measured(config: DictConfig, key: str, spelling: str, doing: Callable[[str, float], None]) -> Job:
+def _measured(
+    config: DictConfig, key: str, spelling: str, doing: Callable[[str, float], None], sweep: str | None = None
+) -> Job:
     overrides = as_typed(HydraConfig.get().overrides.task)
     started_at, start = utc_now(), time.monotonic()
 
@@ -125,7 +127,7 @@ def _measured(config: DictConfig, key: str, spelling: str, doing: Callable[[str,
     asked: Any = OmegaConf.to_container(config, resolve=True)
     worker = _worker(_environment(config))
     try:
-        said = worker.measure(asked, overrides, config.timeout, doing)
+        said = worker.measure(asked, overrides, config.timeout, doing, sweep)
     except TimeLimitError as error:
         _dismiss()
         return ended("timed out", str(error), 1)
@@ -143,7 +145,8 @@ def _measured(config: DictConfig, key: str, spelling: str, doing: Callable[[str,
         return ended("failed", said["failed"], 1)
     if said["complaint"]:
         print(f"roofcast: {said['complaint']}", file=sys.stderr)
-    return ended("done", "", said["exit_code"], run_id=said["run_id"], measuring_s=said["seconds"])
+    spent = {name: said[name] for name in ("compiling_s", "measuring_s", "proving_s")}
+    return ended("done", "", said["exit_code"], run_id=said["run_id"], **spent)
 
 
 def _environment(config: DictConfig) -> dict[str, str]:

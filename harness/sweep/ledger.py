@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from ..durable import new_file
 from ..errors import UsageError
+from ..files.durable import new_file
 
 Status = Literal["done", "failed", "timed out", "refused"]
 
@@ -30,7 +30,7 @@ class Job:
         run_id: of its measurements; "" where there are none.
         started_at: ISO 8601 time in UTC.
         seconds: how long it took, waiting for the device left out.
-        measuring_s: of these, compiling, proving and measuring.
+        compiling_s, measuring_s, proving_s: of these; see `measure.spent.Spent`.
     """
 
     key: str
@@ -42,7 +42,9 @@ class Job:
     run_id: str = ""
     started_at: str
     seconds: float = 0.0
+    compiling_s: float = 0.0
     measuring_s: float = 0.0
+    proving_s: float = 0.0
 
     @property
     def is_finished(self) -> bool:

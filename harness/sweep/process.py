@@ -52,7 +52,12 @@ class Process:
         self._unread = b""
 
     def measure(
-        self, config: Any, overrides: str, limit_s: float | None, doing: Callable[[str, float], None]
+        self,
+        config: Any,
+        overrides: str,
+        limit_s: float | None,
+        doing: Callable[[str, float], None],
+        sweep: str | None = None,
     ) -> Mapping[str, Any]:
         """The last word on a job.
 
@@ -61,6 +66,7 @@ class Process:
             overrides: what repeats it.
             limit_s: what it may take, waiting for the device left out; None for as long as it takes.
             doing: told what is being done, and the share of the job that is done.
+            sweep: the folder of the sweep that it is a job of.
 
         Raises:
             TimeLimitError: if it takes longer.
@@ -68,7 +74,7 @@ class Process:
         """
         assert self._process.stdin is not None
         try:
-            print(json.dumps({"config": config, "overrides": overrides}), file=self._process.stdin, flush=True)
+            print(json.dumps({"config": config, "overrides": overrides, "sweep": sweep}), file=self._process.stdin, flush=True)
         except BrokenPipeError:
             raise WorkerLostError(self._last_words()) from None
         for answer in self._lines(limit_s):

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
@@ -16,17 +14,18 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from ..config.overrides import as_typed
 from ..errors import UsageError
-from ..overrides import as_typed
-from ..record import utc_now
 from ..report.output import checked
-from ..report.sweep import SUFFIXES, tell
-from ..store import Store
+from ..store.record import utc_now
+from ..store.store import Store
+from .ahead import Ahead
 from .board import Board
 from .identity import Here
 from .job import kept_runs
 from .ledger import Job, Ledger
 from .outcome import Outcome
+from .report import SUFFIXES, tell
 from .terms import Announced, Terms
 from .watch import Watch
 
@@ -48,6 +47,13 @@ class ResumingSweeper(Sweeper):
         self.launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
+        # Others compose in the processes of their jobs, to which they carry the loader.
+        self._ahead = Ahead(hydra_context.config_loader) if type(self.launcher).__name__ == "BasicLauncher" else None
+        if self._ahead is not None:
+            loader: Any = self._ahead
+            self.launcher.setup(
+                hydra_context=HydraContext(loader, hydra_context.callbacks), task_function=task_function, config=config
+            )
 
     def _compose_each_value(self, jobs: Jobs, groups: Container[str]) -> None:
         """Finds what no configuration can have before the first job is measured, not after the last.
@@ -64,61 +70,62 @@ class ResumingSweeper(Sweeper):
                 OmegaConf.update(composed[0], one.key_or_group, one.value())
 
     def sweep(self, arguments: list[str]) -> Any:
-        assert self.config is not None
-        assert self.launcher is not None
-        assert self.hydra_context is not None
-        # Hydra makes its own classes anew when it looks for plugins, so they are not imported before.
-        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+        asked = self._asked(arguments)
+        jobs = self._jobs(asked)
+        rows = self._ended(jobs, asked)
+        self._tell(rows)
+        return [self._returns]
 
+    def _asked(self, arguments: list[str]) -> Sequence[Override]:
+        """What a sweep is over and has in common, told to its jobs."""
+        assert self.config is not None
+        assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         asked = parser.parse_overrides([*self._always, *arguments])
         _check(asked)
-        jobs: Jobs = BasicSweeper.split_arguments(asked, None)[0]
-        output = checked(self.config.output, SUFFIXES)
-        folder, store = Path(self.config.hydra.sweep.dir), Store(self.config.results)
-        ledger = Ledger.beside(self.config.results, folder)
-        here = Here.of(self.config.hydra)
-        Announced().terms = Terms(here)
-        finished = {} if self.config.force else _finished(ledger, store)
+        self._output = checked(self.config.output, SUFFIXES)
+        self._folder, self._store = Path(self.config.hydra.sweep.dir), Store(self.config.results)
+        self._ledger = Ledger.beside(self.config.results, self._folder)
+        self._here = Here.of(self.config.hydra)
+        self._returns: list[JobReturn] = []
+        Announced().terms = Terms(self._here)
+        return asked
+
+    def _jobs(self, asked: Sequence[Override]) -> Jobs:
+        # Hydra makes its own classes anew when it looks for plugins, so they are not imported before.
+        from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+        return BasicSweeper.split_arguments(list(asked), None)[0]
+
+    def _ended(self, jobs: Jobs, asked: Sequence[Override]) -> Sequence[Outcome]:
+        """How each job stands after those that need it were run."""
+        assert self.config is not None
+        assert self.launcher is not None
+        assert self.hydra_context is not None
+        here, board, first = self._here, Board(self._folder), len(self._returns)
+        finished = {} if self.config.force else _finished(self._ledger, self._store)
         pending = [job for job in jobs if here.spelling(job) not in finished]
         self._compose_each_value(pending, {one.key_or_group for one in asked if _is_group(one, self.hydra_context)})
-
-        returns: list[JobReturn] = []
-        board = Board(folder)
-        with Watch(board, len(pending), len(jobs) - len(pending), [as_typed(_swept(job, jobs)) for job in pending]):
+        with Watch(board, first, len(pending), len(jobs) - len(pending), [as_typed(_swept(job, jobs)) for job in pending]):
             size = self._batch or len(pending)
-            while len(returns) < len(pending):
-                batch = pending[len(returns) : len(returns) + size]
-                returns += self.launcher.launch(batch, initial_job_idx=len(returns))
+            if self._ahead is not None:
+                self._ahead.expect(pending)
+            while (done := len(self._returns) - first) < len(pending):
+                self._returns += self.launcher.launch(pending[done : done + size], initial_job_idx=len(self._returns))
         board.clear()
-
-        ended = ledger.by_spelling()
-        broken = dict(zip(map(here.spelling, pending), returns, strict=True))
-        rows = [
+        ended = self._ledger.by_spelling()
+        broken = dict(zip(map(here.spelling, pending), self._returns[first:], strict=True))
+        return [
             Outcome(ended.get(spelling) or _lost(spelling, job, broken.get(spelling)), spelling in finished)
             for job, spelling in ((job, here.spelling(job)) for job in jobs)
         ]
-        self.exit_codes.append(tell(rows, store, folder, output))
-        return [returns]
+
+    def _tell(self, rows: Sequence[Outcome]) -> None:
+        self.exit_codes.append(tell(rows, self._store, self._folder, self._output))
 
 
 def _is_group(override: Override, context: HydraContext) -> bool:
     return bool(context.config_loader.get_group_options(override.key_or_group))
-
-
-def register(exit_codes: list[int]) -> None:
-    """Makes the sweeper known to Hydra, and the list to it that it adds its exit code to."""
-    ResumingSweeper.exit_codes = exit_codes
-    # Hydra takes plugins from one namespace alone, and would import all that is installed there in every program.
-    Plugins.instance().class_name_to_class[_Configuration._target_] = ResumingSweeper
-    ConfigStore.instance().store(group="hydra/sweeper", name="roofcast", node=_Configuration)
-
-
-@dataclass
-class _Configuration:
-    _target_: str = "hydra_plugins.roofcast.ResumingSweeper"
-    max_batch_size: int | None = None
-    params: dict[str, str] | None = None
 
 
 def _check(asked: Sequence[Override]) -> None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from hydra.core.singleton import Singleton
 
+from ..config.overrides import typed_words
 from ..errors import UsageError
-from ..overrides import typed_words
 from .identity import Here
 
 _THREADS = re.compile(r"[A-Z]+_(NUM|MAXIMUM)_THREADS")

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
 
-from ..report.sweep_progress import SweepProgress
 from .board import Board, Standing
+from .progress import SweepProgress
 
 _EVERY_S = 1.0
 """Between two looks at the board: a look costs the measured machine something."""
@@ -20,12 +20,13 @@ class Watch:
 
     Args:
         board: where jobs say how far they are.
+        first: number of the first job that is to be run.
         pending, skipped: how many are to be run, and how many had been finished before.
         names: of those to be run, in the order of their numbers.
     """
 
-    def __init__(self, board: Board, pending: int, skipped: int, names: Sequence[str]) -> None:
-        self._board, self._names = board, names
+    def __init__(self, board: Board, first: int, pending: int, skipped: int, names: Sequence[str]) -> None:
+        self._board, self._first, self._names = board, first, names
         self._pending, self._skipped = pending, skipped
         self._told: set[int] = set()
         self._over = threading.Event()
@@ -59,7 +60,7 @@ class Watch:
         left_s = (time.monotonic() - self._start) * (self._pending - work) / work if work else None
         for number in sorted(ended.keys() - self._told):
             self._told.add(number)
-            self._shown.ended(self._names[number], ended[number].ended, counts, left_s)
+            self._shown.ended(self._names[number - self._first], ended[number].ended, counts, left_s)
         self._shown.now(counts, len(running), "; ".join(one.doing for one in running), self._skipped + work, left_s)
 
 

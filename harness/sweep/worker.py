@@ -13,12 +13,14 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from ..errors import UsageError
+from ..host.exclusive import Device
 
 _MOST_OFTEN_S = 0.5
 """Between two words about how far a measurement is: each costs the measured machine something."""
@@ -37,7 +39,7 @@ def main() -> None:
         job = json.loads(jobs.get())
         config = OmegaConf.create(job["config"])
         assert isinstance(config, DictConfig)
-        measure(config, job["overrides"], say)
+        measure(config, job["overrides"], say, Path(job["sweep"]) if job["sweep"] else None)
 
 
 def _listen(jobs: queue.Queue[str]) -> None:
@@ -47,8 +49,12 @@ def _listen(jobs: queue.Queue[str]) -> None:
     os._exit(0)
 
 
-def measure(config: DictConfig, overrides: str, say: Callable[..., None]) -> None:
-    """Measures one configuration and says how far it is and, last, what came of it."""
+def measure(config: DictConfig, overrides: str, say: Callable[..., None], sweep: Path | None) -> None:
+    """Measures one configuration and says how far it is and, last, what came of it.
+
+    Args:
+        sweep: its folder; None outside of one.
+    """
     last = 0.0
 
     def progress(what: str, share: float) -> None:
@@ -58,10 +64,15 @@ def measure(config: DictConfig, overrides: str, say: Callable[..., None]) -> Non
             say(doing=what, share=share)
 
     try:
-        # JAX takes seconds to import, and what it does not like about its environment is the job's failure too.
-        from .. import bench
 
-        kept = bench.measure(config, overrides, progress, waiting=lambda is_waiting: say(waiting=is_waiting))
+        def waiting(is_waiting: bool) -> None:
+            say(waiting=is_waiting)
+
+        # JAX takes seconds of a CPU to import, and what it does not like about its environment is the job's failure too.
+        with Device("cpu", waiting).shared():
+            from . import bench
+
+        kept = bench.measure(config, overrides, progress, waiting, sweep)
     except UsageError as error:
         say(refused=str(error))
     except KeyboardInterrupt:
@@ -70,7 +81,7 @@ def measure(config: DictConfig, overrides: str, say: Callable[..., None]) -> Non
     except Exception as error:
         say(failed=_words(error))
     else:
-        say(exit_code=kept.exit_code, complaint=kept.complaint, run_id=kept.run_id, seconds=kept.seconds)
+        say(exit_code=kept.exit_code, complaint=kept.complaint, run_id=kept.run_id, **asdict(kept.spent))
 
 
 def _words(error: Exception) -> str:

@@ -25,6 +25,7 @@ from jax import lax
 from jaxtyping import Array, Float, Float32
 
 from .. import triton
+from ..blocks import block_size
 from ..formats import format_named
 from ..formats.base import PerRow, Plain
 from ..op import implementation
@@ -59,7 +60,7 @@ def chunking(workload: Attention, itemsize: int) -> Chunking:
     group = workload.heads // workload.kv_heads
     fitting = max(LEAST_QUERIES, MIXED_ELEMENTS // triton.power_of_two(workload.value_dim))
     queries = min(fitting, MOST_QUERIES, max(LEAST_QUERIES, triton.power_of_two(group)))
-    tokens = TILE_BYTES // (triton.power_of_two(workload.head_dim) * itemsize)
+    tokens = block_size("attention_tile_bytes", TILE_BYTES) // (triton.power_of_two(workload.head_dim) * itemsize)
     tokens = max(LEAST_TOKENS, min(MOST_TOKENS, tokens, triton.power_of_two(workload.context)))
     programs_per_chunk = workload.kv_heads * -(-group // queries)
     while tokens > LEAST_TOKENS and -(-workload.context // tokens) * programs_per_chunk < PROGRAMS:
@@ -219,8 +220,8 @@ def flash_decode(
         by_unit(workload.added(**bias) * _LOG2_E, workload.context) if bias else None,
         grid=(units, chunks),
         results=(result(sum(spans(workload.value_dim)[-1])), result(), result()),
-        warps=WARPS,
-        stages=STAGES,
+        warps=block_size("attention_warps", WARPS),
+        stages=block_size("attention_stages", STAGES),
     )
     highest = peak.max(0)
     share = jnp.exp2(peak - highest)

@@ -36,8 +36,9 @@ class Arithmetic(Protocol):
 
 
 def missing_part(model: Model) -> str | None:
-    """What an encoder has that no forward pass is composed of, or None."""
+    """What a model has that no forward pass is composed of, or None."""
     parts = {
+        f"the {model.family} stack": model.family != "encoder",
         "mixture-of-experts layers": model.mixture is not None,
         "latent attention": model.latent is not None,
         "sliding-window attention": model.window is not None,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,15 +13,14 @@ from ..activation import Activation
 from ..attention import Attention
 from ..model import Formats, Model, Step
 from ..norm import Norm
-from ..op import Cost, Need, Tensor, Workload
-from ..step.compose import Composition
-from ..step.workload import model_axes, model_from_axes
+from ..op import Cost, Tensor, Workload
+from ..step.whole import Whole
 from .compose import Encoding, missing_part
 from .reference import Float64
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderPass(Workload):
+class EncoderPass(Whole):
     """One forward pass of `model`. Its shapes are those of the calls that the ops list for one token of it.
 
     Tokens beyond the model's last learned position have that position.
@@ -33,36 +30,16 @@ class EncoderPass(Workload):
     """
 
     op: ClassVar[str] = "encoder"
-    is_kernel: ClassVar[bool] = False
-    model: Model
-    context: int
-    weight_format: str = "bf16"
+    what: ClassVar[str] = "a forward pass"
     activation_format: str = "f32"
 
-    def __post_init__(self) -> None:
-        if isinstance(self.model, Mapping):
-            object.__setattr__(self, "model", model_from_axes(self.model))
-        if self.model.family != "encoder":
-            raise ValueError(f"model must be an encoder; got {self.model.name}, whose family is {self.model.family}")
-        part = missing_part(self.model) or self.composition.left_out()
-        if part is not None:
-            raise ValueError(f"model must be one that a forward pass is composed for; got {self.model.name}, which has {part}")
+    @property
+    def step(self) -> Step:
+        return Step(self.model, self.context, Formats(self.weight_format, activation=self.activation_format))
 
-    @classmethod
-    def of(cls, step: Step, layers: int | None = None) -> EncoderPass:
-        """The forward pass of a question, or of a copy of its model with fewer layers."""
-        model, formats = step.model, step.formats
-        return cls(
-            model=model if layers is None else replace(model, layers=layers),
-            context=step.context,
-            weight_format=formats.weight,
-            activation_format=formats.activation,
-        )
-
-    @cached_property
-    def composition(self) -> Composition:
-        """The calls that one token asks for, and the names of their weights."""
-        return Composition.of(Step(self.model, self.context, Formats(self.weight_format, activation=self.activation_format)))
+    @staticmethod
+    def missing_part(model: Model) -> str | None:
+        return missing_part(model)
 
     @property
     def calls(self) -> dict[str, Workload]:
@@ -78,10 +55,6 @@ class EncoderPass(Workload):
     @property
     def label(self) -> str:
         return f"encoder {self.model.name} {self.model.layers} layers {self.context} tokens {self.weight_format}"
-
-    def axes(self) -> dict[str, Any]:
-        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return own | {"model": model_axes(self.model)}
 
     def operands(self) -> dict[str, Tensor]:
         return self.composition.arrays() | {"tokens": Tensor((self.context,), "i32", "index", below=self.model.vocab)}
@@ -117,16 +90,9 @@ class EncoderPass(Workload):
         calls = [(need.count, need.workload) for need in self.composition.needs.values()]
         return math.sqrt(sum(count * one.tolerance() ** 2 for count, one in [*calls, (self.model.layers, self._attention)]))
 
-    def reference(self, *_: Any, **operands: Any) -> tuple[Any, ...]:
-        return self.expected(operands)
-
     def expected(self, packed: Mapping[str, Any]) -> tuple[Any, ...]:
         tokens = np.asarray(packed["tokens"]).astype(int)
         return (Encoding(self.composition, self.calls, Float64(), packed).run(tokens, self.positions),)
-
-    @classmethod
-    def needed_by(cls, step: Step) -> Iterable[Need]:
-        return ()
 
     @classmethod
     def examples(cls) -> Iterable[EncoderPass]:

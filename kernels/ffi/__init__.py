@@ -18,8 +18,9 @@ try:
 
     from . import digits, lanes, nibbles, vectors
 
-    # Always in line: vectors that pass through a call go through memory.
-    helper = register_jitable(forceinline=True)
+    # Always in line: vectors that pass through a call go through memory. C never calls it, and a wrapper for C would be
+    # compiled with all that is in line in it.
+    helper = register_jitable(forceinline=True, no_cfunc_wrapper=True)
 except ImportError:  # `unusable` says so, and no body is ever compiled
     helper, digits, lanes, nibbles, vectors = (lambda function: function), None, None, None, None
 

@@ -44,7 +44,7 @@ def _run(frame: int, start: int, stop: int) -> None:
     """Runs the body of the call that `frame` is of; in compiled code only."""
 
 
-@overload(_run)
+@overload(_run, jit_options={"no_cfunc_wrapper": True})
 def _run_compiled(frame, start, stop):
     compute, read = _PARTS[frame]
     return lambda frame, start, stop: compute(start, stop, *read(frame))
@@ -73,8 +73,8 @@ class Handler:
         scalars = [(places[constant], from_dtype(attributes[constant].dtype)) for constant in constants]
         call = Call(f"{name} {scalars} {_digest(body)}")
         read = reader(call, [_array(one) for one in arguments], [_array(one) for one in results], scalars)
-        # Without reference counts: arrays belong to XLA.
-        options: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
+        # Without reference counts: arrays belong to XLA. Only compiled code calls it, so it needs no wrappers.
+        options: dict[str, Any] = {"error_model": "numpy", "_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
         _PARTS[call] = njit(**options)(body), read
         major, minor = api_version(jax.ffi.include_dir())
         self._span = _compiled(_span, _WORD(call, _WORD, _WORD))

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..blocks import block_size
 from ..ffi import BLOCK, PAIR, Kernel, helper, kernel, lanes, nibbles, unit_of, unusable, vectors
 from ..formats import format_named
 from ..formats.base import FourBit, Int4
@@ -149,7 +150,8 @@ def grain(values: Array) -> int:
     """Rows that a thread takes at a time: an odd number for each stream, for streams that begin a power of two apart would
     share few sets of a cache.
     """
-    return (GRAIN_BYTES // (values.shape[-1] * values.dtype.itemsize * ROWS) | 1) * ROWS
+    stream_bytes = block_size("gemv_grain_bytes", GRAIN_BYTES) // ROWS
+    return (stream_bytes // (values.shape[-1] * values.dtype.itemsize) | 1) * ROWS
 
 
 @implementation(backends=("cpu",), priority=10, refuses=_refuses, missing=unusable)

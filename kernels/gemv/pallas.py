@@ -16,6 +16,7 @@ from jax import lax
 from jaxtyping import Array, Float, Float32, Int32, UInt8
 
 from .. import triton
+from ..blocks import block_size
 from ..formats import format_named
 from ..formats.base import PerRow, Plain
 from ..op import implementation
@@ -44,13 +45,13 @@ class Tiling:
     splits: int
 
 
-def tiling(n: int, k: int, bits: float, most_rows: int = TILE_BYTES) -> Tiling:
+def tiling(n: int, k: int, bits: float, most_rows: int = TILE_BYTES, tile_bytes: int = TILE_BYTES) -> Tiling:
     """The tile of a matrix of n rows of k weights, of so many bits each, of a power of two rows at the most.
 
     Rows are few enough that there are `PROGRAMS` programs; where single rows are still too few, they are split.
     """
     columns = min(triton.power_of_two(k), int(ROW_BYTES * 8 // bits))
-    rows = min(most_rows, max(1, int(TILE_BYTES * 8 // bits) // columns))
+    rows = min(most_rows, max(1, int(tile_bytes * 8 // bits) // columns))
     while rows > 1 and -(-n // rows) < PROGRAMS:
         rows //= 2
     splits = 1
@@ -207,8 +208,9 @@ def row_blocks(workload: Gemv, *, weight: Any, x: Float[Array, "k"]) -> Float[Ar
     n, k, scheme = workload.n, workload.k, _SCHEMES.get(workload.weight_format)
     parts = [weight["values"], weight["scales"]] if isinstance(weight, dict) else [weight]
     # A tile lies within the rows that share scales, where rows do.
-    most_rows = scheme.band if scheme is not None and scheme.band > 1 else TILE_BYTES
-    cut = tiling(n, k, 8 * parts[0].nbytes / (n * k), most_rows)
+    tile_bytes = block_size("gemv_tile_bytes", TILE_BYTES)
+    most_rows = scheme.band if scheme is not None and scheme.band > 1 else tile_bytes
+    cut = tiling(n, k, 8 * parts[0].nbytes / (n * k), most_rows, tile_bytes)
     row_scales: list[Any] = []
     if scheme is not None:
         products, (parts[0], factors) = partial(_grouped_products, scheme), scheme.arranged(parts[0], x)
@@ -222,7 +224,7 @@ def row_blocks(workload: Gemv, *, weight: Any, x: Float[Array, "k"]) -> Float[Ar
         row_scales,
         grid=(pl.cdiv(n, cut.rows), cut.splits),
         results=jax.ShapeDtypeStruct((cut.splits, n), x.dtype if cut.splits == 1 else jnp.float32),
-        warps=WARPS,
-        stages=STAGES,
+        warps=block_size("gemv_warps", WARPS),
+        stages=block_size("gemv_stages", STAGES),
     )
     return y[0] if cut.splits == 1 else y.sum(0).astype(x.dtype)

@@ -5,33 +5,19 @@ Arrays may be NumPy's or JAX's. Which call stands where, and at which shape, is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..model import Latent, Model, Step
 from ..op import Need, Tensor, Workload
 from ..registry import op_named, op_names
+from . import roles
 from .block import Block
 
 Run = Callable[..., tuple[Any, ...]]
 """Called as `run(call, **operands)`; returns the results in order."""
 
-
-_ATTENTION = (
-    "qkv",
-    "query",
-    "query_down",
-    "query_latent_norm",
-    "query_up",
-    "kv_down",
-    "kv_latent_norm",
-    "qk_norm",
-    "rope",
-)
-_CROSS_ATTENTION = ("cross_norm", "cross_query", "attention_cross", "cross_out")
-_DENSE = ("ffn_gate_up", "ffn_up", "activation", "ffn_down")
-_MIXTURE = ("router", "routing", *(f"{which}_{role}" for which in ("expert", "shared_expert") for role in _DENSE))
 _LEARNED = ("sinks", "slopes", "table")
 """Operands of attention that are learned, though a call counts so few numbers as hot."""
 _OF_ALL_LAYERS = ("slopes", "table")
@@ -97,30 +83,27 @@ class Composition:
 
     def places(self) -> Iterator[tuple[str, int | None]]:
         """Role and layer of every call of one token, in order."""
-        yield from self._there(None, "embedding", "position")
+        yield from self._there(None, roles.INPUT)
         for layer in range(self.step.model.layers):
-            window = "_window" if self.is_windowed(layer) else ""
-            yield from self._there(layer, "attention_norm" if layer else "first_norm", *_ATTENTION, f"cache_update{window}")
-            yield from self._there(layer, "key_up", f"attention{window}", "value_up", "attention_out", "attention_post_norm")
-            yield from self._there(layer, *_CROSS_ATTENTION)
-            yield from self._there(layer, "ffn_norm", *(_MIXTURE if self.is_mixture(layer) else _DENSE), "ffn_post_norm")
-        yield from self._there(None, "final_norm", "lm_head", "sampling")
+            others = self._done_elsewhere(layer)
+            yield from self._there(layer, (role for role in roles.LAYER if role not in others))
+        yield from self._there(None, roles.OUTPUT)
 
     def left_out(self) -> str | None:
         """The calls that an op lists for the step and that stand nowhere in it, in words, or None."""
-        roles = self.needs.keys() - {role for role, _ in self.places()}
-        return f"calls of a role that has no place in it: {', '.join(sorted(roles))}" if roles else None
+        unplaced = self.needs.keys() - {role for role, _ in self.places()}
+        return f"calls of a role that has no place in it: {', '.join(sorted(unplaced))}" if unplaced else None
 
     def kept(self, role: str, layer: int | None) -> dict[str, str]:
         """The operands of a call that stay between steps, with the names of their arrays."""
         shared = {"weight": "embedding.table"} if role == "lm_head" and self.shares_table() else {}
         start, cross = "" if layer is None else f"layers.{layer}.", "cross_" if role == "attention_cross" else ""
-        roles = {name: tensor.role for name, tensor in self.call(role).operands().items()}
-        weights = {name: f"{start}{role}.{name}" for name, kind in roles.items() if kind == "weight"}
+        kinds = {name: tensor.role for name, tensor in self.call(role).operands().items()}
+        weights = {name: f"{start}{role}.{name}" for name, kind in kinds.items() if kind == "weight"}
         if self.call(role).op == "attention":
-            of_layer = {name: f"{start}{role}.{name}" for name in _LEARNED if name in roles}
-            weights = of_layer | {name: f"attention.{name}" for name in _OF_ALL_LAYERS if name in roles}
-        return weights | shared | {name: f"{start}{cross}{name}" for name, kind in roles.items() if kind == "kv"}
+            of_layer = {name: f"{start}{role}.{name}" for name in _LEARNED if name in kinds}
+            weights = of_layer | {name: f"attention.{name}" for name in _OF_ALL_LAYERS if name in kinds}
+        return weights | shared | {name: f"{start}{cross}{name}" for name, kind in kinds.items() if kind == "kv"}
 
     def arrays(self) -> dict[str, Tensor]:
         """Weights and caches. A windowed layer caches no more than its window, as a ring."""
@@ -193,8 +176,14 @@ class Composition:
         (token,) = outside.run("sampling", logits=logits, **draw)
         return dict(sorted(caches.items())) | chosen | {"logits": logits, "token": token}
 
-    def _there(self, layer: int | None, *roles: str) -> Iterator[tuple[str, int | None]]:
-        return ((role, layer) for role in roles if role in self.needs)
+    def _there(self, layer: int | None, some: Iterable[str]) -> Iterator[tuple[str, int | None]]:
+        return ((role, layer) for role in some if role in self.needs)
+
+    def _done_elsewhere(self, layer: int) -> frozenset[str]:
+        """What layers of other kinds do."""
+        norm = roles.FIRST_NORM if layer else roles.LATER_NORM
+        attention = roles.FULL if self.is_windowed(layer) else roles.WINDOWED
+        return frozenset((norm, *attention, *(roles.DENSE if self.is_mixture(layer) else roles.MIXTURE)))
 
     def _between_calls(self) -> dict[str, Tensor]:
         model, found = self.step.model, {}

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from ..formats import format_named
-from ..model import Formats, Latent, Mixture, Model, Step, Window
-from ..op import Cost, Need, Tensor, Workload
-from .compose import Composition, missing_part
+from ..model import Formats, Model, Step, Window
+from ..op import Cost, Need, Tensor
+from .compose import missing_part
 from .reference import decode
-
-_NESTED = {"mixture": Mixture, "latent": Latent, "window": Window}
+from .whole import Whole
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodeStep(Workload):
+class DecodeStep(Whole):
     """One decode step of `model` at `context`. Its calls, shapes and formats are those that the ops list for the step.
 
     Raises:
@@ -27,41 +24,20 @@ class DecodeStep(Workload):
     """
 
     op: ClassVar[str] = "step"
-    is_kernel: ClassVar[bool] = False
-    model: Model
-    context: int
-    weight_format: str = "bf16"
+    what: ClassVar[str] = "a whole step"
     kv_format: str = "bf16"
     activation_format: str = "f32"
     sampling: Literal["greedy", "top_k", "top_p"] = "greedy"
     fused: bool = False
 
-    def __post_init__(self) -> None:
-        if isinstance(self.model, Mapping):
-            object.__setattr__(self, "model", model_from_axes(self.model))
-        part = missing_part(self.model) or self.composition.left_out()
-        if part is not None:
-            raise ValueError(f"model must be one that a whole step is composed for; got {self.model.name}, which has {part}")
-
-    @classmethod
-    def of(cls, step: Step, layers: int | None = None) -> DecodeStep:
-        """The whole step of a question, or of a copy of its model with fewer layers."""
-        model, formats = step.model, step.formats
-        return cls(
-            model=model if layers is None else replace(model, layers=layers),
-            context=step.context,
-            weight_format=formats.weight,
-            kv_format=formats.kv,
-            activation_format=formats.activation,
-            sampling=step.sampling,
-            fused=step.fused,
-        )
-
-    @cached_property
-    def composition(self) -> Composition:
-        """The calls, and how they follow each other."""
+    @property
+    def step(self) -> Step:
         formats = Formats(self.weight_format, self.kv_format, self.activation_format)
-        return Composition.of(Step(self.model, self.context, formats, self.sampling, self.fused))
+        return Step(self.model, self.context, formats, self.sampling, self.fused)
+
+    @staticmethod
+    def missing_part(model: Model) -> str | None:
+        return missing_part(model)
 
     # The caches are as many as the model has layers.
     @property
@@ -77,10 +53,6 @@ class DecodeStep(Workload):
     @property
     def label(self) -> str:
         return f"step {self.model.name} {self.model.layers} layers {self.weight_format}{' fused' if self.fused else ''}"
-
-    def axes(self) -> dict[str, Any]:
-        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return own | {"model": model_axes(self.model)}
 
     def operands(self) -> dict[str, Tensor]:
         token = {"token": Tensor((), "i32", "index", below=self.model.vocab)}
@@ -123,9 +95,6 @@ class DecodeStep(Workload):
         total *= 2 if self.model.mixture else 1
         return max(total, format_named(self.kv_format).epsilon)
 
-    def reference(self, *_: Any, **operands: Any) -> tuple[Any, ...]:
-        return self.expected(operands)
-
     def expected(self, packed: Mapping[str, Any]) -> tuple[Any, ...]:
         return self._decoded(packed, ())
 
@@ -133,10 +102,6 @@ class DecodeStep(Workload):
         """With the experts that were chosen, where the logits of a router are nearer to each other than the tolerance."""
         found = dict(zip(self.results(), outputs, strict=True))
         return self._decoded(packed, [found[name] for name in self.composition.choices()])
-
-    @classmethod
-    def needed_by(cls, step: Step) -> Iterable[Need]:
-        return ()
 
     @classmethod
     def examples(cls) -> Iterable[DecodeStep]:
@@ -152,18 +117,6 @@ class DecodeStep(Workload):
     @property
     def _needs(self) -> tuple[Need, ...]:
         return tuple(self.composition.needs.values())
-
-
-def model_axes(model: Model) -> dict[str, Any]:
-    """A model as plain values: only what is not a default, so that a field which `Model` gains changes no older record."""
-    defaults = {field.name: field.default for field in dataclasses.fields(Model)}
-    facts = {name: getattr(model, name) for name, default in defaults.items() if getattr(model, name) != default}
-    return facts | {name: dataclasses.asdict(facts[name]) for name in _NESTED if name in facts}
-
-
-def model_from_axes(axes: Mapping[str, Any]) -> Model:
-    """The model that `model_axes` described."""
-    return Model(**{name: _NESTED[name](**value) if name in _NESTED else value for name, value in axes.items()})
 
 
 def _small_models() -> Iterable[Model]:

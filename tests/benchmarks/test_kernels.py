@@ -8,9 +8,9 @@ import functools
 
 import jax
 import pytest
+from roofcast.harness.facts.models import model_named
 from roofcast.harness.measure.choice import chosen
-from roofcast.harness.models import model_named
-from roofcast.harness.workloads import decode_step
+from roofcast.harness.steps.workloads import decode_step
 from roofcast.kernels import check
 from roofcast.kernels.model import Step
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from roofcast.harness.host import fingerprint
-from roofcast.harness.models import model_named
-from roofcast.harness.record import Run, Subject
-from roofcast.harness.store import Store
-from roofcast.harness.workloads import decode_step
+from roofcast.harness.facts.models import model_named
+from roofcast.harness.host.host import fingerprint
+from roofcast.harness.steps.workloads import decode_step
+from roofcast.harness.store.record import Run, Subject
+from roofcast.harness.store.store import Store
 from roofcast.kernels.model import Formats, Step
 from roofcast.kernels.op import Need
 from roofcast.kernels.step import DecodeStep

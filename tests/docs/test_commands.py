@@ -3,6 +3,7 @@
 import itertools
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,12 +11,13 @@ import duckdb
 import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from roofcast.harness import cli, jobs
-from roofcast.harness import config as schemas
-from roofcast.harness.filters import as_filters
-from roofcast.harness.overrides import check, prepared, with_files
-from roofcast.harness.plan import plan
-from roofcast.harness.sweep.sweeper import register
+from roofcast.harness import cli
+from roofcast.harness.cli import jobs
+from roofcast.harness.config import schemas
+from roofcast.harness.config.filters import as_filters
+from roofcast.harness.config.overrides import check, prepared, with_files
+from roofcast.harness.steps.plan import plan
+from roofcast.harness.sweep.plugins import register
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if "generated" not in path.parts)]
@@ -71,8 +73,16 @@ def quiet(monkeypatch):
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
 
 
+@pytest.fixture(scope="module")
+def store(filled, tmp_path_factory):
+    """A folder of results."""
+    folder = tmp_path_factory.mktemp("results")
+    filled(folder)
+    return folder
+
+
 @pytest.fixture(params=PAGES, ids=lambda page: page.relative_to(ROOT).with_suffix("").as_posix())
-def page(request, tmp_path, monkeypatch, filled):
+def page(request, tmp_path, monkeypatch, store):
     """A page, in a folder that has its files, those of other pages that it does not show itself, and a store."""
     shown = {}
     for one in [*PAGES, request.param]:
@@ -80,7 +90,7 @@ def page(request, tmp_path, monkeypatch, filled):
     for name, text in shown.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
-    filled(tmp_path / "results")
+    shutil.copytree(store, tmp_path / "results")
     monkeypatch.chdir(tmp_path)
     return request.param
 
@@ -139,12 +149,31 @@ def taken_apart(path):
     ]
 
 
-def test_the_front_page_quotes_the_run_that_is_kept():
-    kept = (KEPT / "bench.md").read_text(encoding="utf-8")
-    quoted = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## ")[0]
-    rows = [line for line in quoted.splitlines() if line.startswith(("| ", "Ceilings"))]
-    assert len(rows) > 15
-    assert [line for line in rows if line not in kept] == []
+def test_tables_of_pages_are_those_of_the_runs_that_are_kept():
+    kept = {}
+    for path in KEPT.glob("*.md"):
+        if path.name != "README.md":
+            kept |= {heading: (path.name, rows) for heading, rows in tables(path)}
+    quoted = {}
+    for one in PAGES:
+        for heading, rows in tables(one):
+            if heading in kept:
+                name, known = kept[heading]
+                assert [row for row in rows if row not in known] == [], f"{one.name} quotes what {name} does not hold"
+                quoted.setdefault(name, set()).add(one.name)
+    assert quoted["bench.md"] == {"README.md", "reading.md"}
+    assert {"predict.md", "peers.md", "selftest.md"} <= set(quoted)
+    ceilings = [line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("Ceilings")]
+    assert ceilings[0] in (KEPT / "bench.md").read_text(encoding="utf-8")
+
+
+def tables(path):
+    """Heading and rows of each table of a page, whatever its columns' width."""
+    lines = [re.sub(r" +", " ", line.strip()) for line in path.read_text(encoding="utf-8").splitlines()]
+    for is_table, group in itertools.groupby(lines, lambda line: line.startswith("|")):
+        if is_table:
+            heading, _, *rows = group
+            yield heading, rows
 
 
 def test_no_command_stands_in_the_text_as_if_it_were_prose():

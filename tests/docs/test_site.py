@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from roofcast.harness.catalogue import names
-from roofcast.harness.config import SCHEMAS
-from roofcast.harness.exits import typed
+from roofcast.harness.cli.exits import typed
+from roofcast.harness.config.schemas import SCHEMAS
+from roofcast.harness.facts.catalogue import names
 from roofcast.kernels.formats import format_names
 
 ROOT = Path(__file__).parent.parent.parent

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from roofcast.harness.config import Gate
+from roofcast.harness.config.schemas import Gate
 
 ROOT = Path(__file__).parent.parent.parent
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
@@ -71,7 +71,7 @@ def shell(step, runner, cwd, **given):
 def test_keys_reach_the_gate_as_they_were_given(runner):
     (runner / "python").write_text(RECORDS)
     (runner / "python").chmod(0o755)
-    given = {"PYTHON": str(runner / "python"), "BASE": "origin/main", "OVERRIDES": "confirmations=3 seed=1"}
+    given = {"PYTHON": str(runner / "python"), "BASE": "origin/main", "OVERRIDES": "confirmations=3\nseed=1\n"}
     assert shell(MEASURE, runner, runner, **given).returncode == 0
     said = (runner / "said.txt").read_text()
     assert "-m roofcast.harness gate least=0.03 inconclusive_fails=false budget_s=240 model=llama-3.2-1b" in said

@@ -10,7 +10,7 @@ from roofcast.harness.gate.pair import Quad
 from roofcast.harness.gate.recalled import MOST_CAPTURES, DisagreeError, agreeing
 from roofcast.harness.gate.trial import Bench, Effort, NotComparableError, Trial
 from roofcast.harness.gate.verdict import Policy, first_look
-from roofcast.harness.host import Host
+from roofcast.harness.host.host import Host
 
 HOST = Host(cpu_model="a", architecture="x86_64", jax_version="0.10.2", cache_bytes={"L1": 2**15})
 TERMS = Terms(HOST, {"plan": {"context": 64}, "residency": "cold"}, "0123")

@@ -69,7 +69,10 @@ def test_changes_that_a_named_commit_leaves_out_are_told(repository):
     assert "head=HEAD is measured as it was committed" in overlooked("HEAD", repository)
 
 
-@pytest.mark.parametrize(("base", "head", "field"), [("nowhere", "HEAD", "base"), ("HEAD", "-x", "head"), ("", None, "base")])
+@pytest.mark.parametrize(
+    ("base", "head", "field"),
+    [("nowhere", "HEAD", "base"), ("HEAD", "-x", "head"), ("", None, "base"), ("HEAD~1..HEAD", None, "base")],
+)
 def test_a_reference_that_is_not_there_is_named(repository, base, head, field):
     with pytest.raises(UsageError, match=f"^{field} must be a commit"), side_by_side(base, head, repository):
         pass

@@ -11,9 +11,11 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+import yaml
 from roofcast.harness import cli
 from roofcast.harness.gate import command
 from roofcast.harness.gate.selftest import command as selftest
+from roofcast.harness.gate.worker import Worker
 
 ROOT = Path(__file__).parent.parent.parent
 MODEL = (Path(__file__).parent.parent / "tiny.yaml").read_text(encoding="utf-8")
@@ -64,9 +66,15 @@ def repository(tmp_path_factory):
 
 
 @pytest.fixture
-def gate(repository, monkeypatch, capsys):
-    """Runs the verb in this process, which has imported what it needs, inside the repository."""
+def here(repository, small_machine, monkeypatch):
+    """Inside the repository, on a machine with small caches."""
     monkeypatch.chdir(repository)
+    monkeypatch.setenv("PYTHONPATH", small_machine)
+
+
+@pytest.fixture
+def gate(here, capsys):
+    """Runs the verb in this process, which has imported what it needs, inside the repository."""
 
     def run(*arguments):
         code = cli.run(["gate", *QUICK, *arguments])
@@ -116,13 +124,11 @@ def test_unchanged_revisions_are_compared_in_every_quantity(gate, repository, tm
     assert (tmp_path / "s").read_text().startswith("## roofcast gate: ")
 
 
-def test_a_self_test_goes_on_where_it_was_stopped_and_shows_its_rates(repository, monkeypatch, capsys):
-    monkeypatch.chdir(repository)
+def test_a_self_test_goes_on_where_it_was_stopped_and_shows_its_rates(here, capsys):
     asked = ("gate", "selftest", *QUICK, "kernel.ops=[rope]", "peer_s=0.01", "slowdowns=[0.5]", "load=true", "results=kept")
-    monkeypatch.setattr(selftest, "neighbour", stopped_after_one_round)
-    assert cli.run([*asked, "comparisons=2"]) == 4
-    monkeypatch.undo()
-    monkeypatch.chdir(repository)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selftest, "neighbour", stopped_after_one_round)
+        assert cli.run([*asked, "comparisons=2"]) == 4
     assert cli.run([*asked, "comparisons=2"]) == 0
     said = capsys.readouterr()
     assert [line for line in said.err.splitlines() if line.startswith("round")] == [
@@ -160,6 +166,21 @@ def test_a_baseline_is_saved_and_later_revisions_are_held_against_it(gate, repos
     done = gate("base=before", "context=32", *asked)
     assert (done.code, done.out) == (3, "")
     assert "baseline before was saved under other conditions: context was 64, is 32" in done.err
+
+
+def test_a_step_that_does_not_fit_in_memory_twice_is_refused(gate, monkeypatch):
+    monkeypatch.setattr(command, "memory_available", lambda _: 2e5)
+    done = gate("base=main", "kernel=step")
+    assert done.code == 4
+    assert "kernel must be ops whose operands fit in memory twice; got step: 2 layers take 0.0 GB" in done.err
+
+
+def test_the_whole_step_of_some_layers_is_one_kernel_more():
+    formats = {"weight": "bf16", "kv": "bf16", "activation": "f32"}
+    asked = {"model": yaml.safe_load(MODEL), "format": formats, "context": 64, "sampling": "greedy", "fused": False}
+    asked |= {"device": None, "devices": 1, "targets": []}
+    opened = Worker().open({"plan": asked, "ops": ["rope", "step"], "layers": 1, "implementation": "default"})
+    assert list(opened["kernels"]) == ["rope 6x16", "step tiny 1 layers bf16"]
 
 
 def test_a_head_that_does_not_import_is_not_comparable(gate):
@@ -208,7 +229,6 @@ def wait_for(condition):
         ("base=HEAD~99", "base must be a commit, branch or tag that is here; got 'HEAD~99'"),
         ("least=0", "least must be a number above 0 and below 1; got 0"),
         ("most_quads=5", "most_quads must be a whole number from 6; got 5"),
-        ("kernel=step", "kernel must be ops of a decode step; got step"),
         ("output=found.csv", "output must be a file ending in .md, .json or .xml"),
         ("nonsense=1", "nonsense is not a key of roofcast gate"),
         ("save=../one", "save must be a name of letters, digits, dots, dashes and underscores; got '../one'"),

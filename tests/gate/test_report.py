@@ -6,10 +6,10 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from roofcast.harness.errors import UsageError
+from roofcast.harness.gate import report
 from roofcast.harness.gate.judge import Comparison, ExactChange, Remark
 from roofcast.harness.gate.pair import Estimate, estimate
 from roofcast.harness.gate.verdict import Verdict
-from roofcast.harness.report import gate as report
 
 SLOWER = Verdict(
     "slower", "+6.2% in 64 interleaved comparisons; confirmed by +6.0% and +6.4%", Estimate(0.05, 0.06, 0.07, 1e-6, 128)

@@ -9,13 +9,13 @@ import pytest
 from pytest_benchmark.stats import Stats
 from roofcast.harness import cli
 from roofcast.harness.errors import UsageError
+from roofcast.harness.gate import report
 from roofcast.harness.gate.judge import Comparison
 from roofcast.harness.gate.pair import Quad
+from roofcast.harness.gate.pytest_benchmark import statistics
 from roofcast.harness.gate.runs import compare_runs
 from roofcast.harness.gate.trial import NotComparableError
 from roofcast.harness.gate.verdict import Policy
-from roofcast.harness.report import gate as report
-from roofcast.harness.report.pytest_benchmark import statistics
 
 FOUND = Comparison(
     base="main (123456789)",

@@ -10,11 +10,11 @@ import psutil
 import pytest
 from roofcast.harness.errors import UsageError
 from roofcast.harness.gate.pair import Quad
+from roofcast.harness.gate.selftest import report
 from roofcast.harness.gate.selftest.load import neighbour
 from roofcast.harness.gate.selftest.rates import Rate, found, peer_alarms, rulings, smallest_seen
 from roofcast.harness.gate.selftest.rounds import Round, Shelf
 from roofcast.harness.gate.verdict import Policy
-from roofcast.harness.report import selftest as report
 
 POLICY = Policy()
 

@@ -11,11 +11,11 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from hypothesis import strategies as st
-from roofcast.harness.columns import Columns
-from roofcast.harness.figures import Ceilings, Compilation, Statistics, Timing, Work
-from roofcast.harness.host import Host
-from roofcast.harness.record import Measurement, Outcome, Run, Subject
-from roofcast.harness.store import Store
+from roofcast.harness.files.columns import Columns
+from roofcast.harness.host.host import Host
+from roofcast.harness.store.figures import Ceilings, Compilation, Statistics, Timing, Work
+from roofcast.harness.store.record import Measurement, Outcome, Run, Subject
+from roofcast.harness.store.store import Store
 from roofcast.kernels.gemv import Gemv
 
 NUMBERS = st.floats(allow_nan=False)

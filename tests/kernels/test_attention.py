@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from roofcast.harness import catalogue
-from roofcast.harness.models import model_named
+from roofcast.harness.facts import catalogue
+from roofcast.harness.facts.models import model_named
 from roofcast.kernels import check
 from roofcast.kernels.attention import Attention
 from roofcast.kernels.attention.cpu import _attend
@@ -107,13 +107,17 @@ LONG = [("bf16", variant) for variant in VARIANTS] + [("int8", {}), ("fp8", ALL_
 
 @pytest.mark.parametrize(("kv_format", "variant"), LONG, ids=str)
 def test_a_long_context(kv_format: str, variant: dict[str, Any]) -> None:
-    _check(_attention(4, 2, 131072, 8, kv_format=kv_format, **variant))
+    # Models that add a bias alone have as many heads of keys as of queries.
+    kv_heads = 4 if variant.keys() == {"bias"} else 2
+    _check(_attention(4, kv_heads, 131072, 8, kv_format=kv_format, **variant))
 
 
-@pytest.mark.parametrize("group", range(1, 17))
+@pytest.mark.parametrize("group", [*range(1, 10), 12, 16])
 def test_every_group_size(group: int) -> None:
+    """Less than a tile of queries, whole tiles, and tiles with some left over."""
     _check(_attention(2 * group, 2, 150, 24, kv_format="bf16" if group % 3 else "int8"))
-    _check(_attention(2 * group, 2, 150, 24, **ALL_AT_ONCE))
+    if group > 1:
+        _check(_attention(2 * group, 2, 150, 24, **ALL_AT_ONCE))
 
 
 @settings(max_examples=5)
@@ -145,7 +149,7 @@ def test_what_is_done_to_scores_does_something(variant: dict[str, Any]) -> None:
 @pytest.mark.parametrize("operand", ["sinks", "slopes", "table"])
 def test_a_nan_in_what_is_learned_spoils_its_head_only(operand: str) -> None:
     other = {"sinks": {"sinks": True}, "slopes": {"bias": "alibi"}, "table": {"bias": "relative"}}[operand]
-    workload = _attention(6, 2, 50, 16, **other)
+    workload = _attention(6, 2 if operand == "sinks" else 6, 50, 16, **other)
     packed = check.draw(workload, 0)
     packed[operand][2] = np.nan
     for one, refusal in supported(workload, BACKEND):

@@ -18,6 +18,7 @@ from roofcast.kernels.gemv import Gemv
 from roofcast.kernels.op import Workload
 from roofcast.kernels.registry import op_named, op_names
 from roofcast.kernels.sampling import Sampling
+from roofcast.kernels.stream import Stream
 
 EXAMPLES = [example for op in op_names() for example in op_named(op).examples()]
 REAL_VALUED = [
@@ -160,6 +161,12 @@ def test_a_large_weight_has_the_spread_of_a_trained_one_and_no_pattern_in_its_ro
     assert weight.shape == (3000, 2048)
     assert weight.std() == pytest.approx(2048**-0.5, rel=0.01)
     assert (weight[1:] != weight[:-1]).any(1).mean() > 0.99
+
+
+def test_a_long_vector_repeats_its_beginning() -> None:
+    drawn = check.draw(Stream(kind="read", elements=check._DRAWN_ELEMENTS + 3), 0)["source"]
+    np.testing.assert_array_equal(drawn[-3:], drawn[:3])
+    assert drawn[: check._DRAWN_ELEMENTS].std() == pytest.approx(1, rel=0.01)
 
 
 @pytest.mark.parametrize("workload", [*REAL_VALUED, LARGE], ids=lambda workload: workload.label)

@@ -6,9 +6,9 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
-from roofcast.harness import catalogue
-from roofcast.harness.models import model_named
-from roofcast.harness.workloads import calls
+from roofcast.harness.facts import catalogue
+from roofcast.harness.facts.models import model_named
+from roofcast.harness.steps.workloads import calls
 from roofcast.kernels import check
 from roofcast.kernels.encoder import EncoderPass
 from roofcast.kernels.model import Step, Window
@@ -66,7 +66,7 @@ def test_every_encoder_composes(name: str) -> None:
 
 def test_only_a_plain_encoder_has_a_forward_pass() -> None:
     bert = model_named("bert-base")
-    with pytest.raises(ValueError, match="model must be an encoder; got gpt2, whose family is decoder"):
+    with pytest.raises(ValueError, match="got gpt2, which has the decoder stack"):
         EncoderPass.of(Step(model_named("gpt2"), 8))
     with pytest.raises(ValueError, match="composed for; got bert-base, which has rope positions"):
         EncoderPass.of(Step(replace(bert, position="rope"), 8))

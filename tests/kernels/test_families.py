@@ -9,9 +9,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from roofcast.harness import catalogue
-from roofcast.harness.models import model_named
-from roofcast.harness.workloads import decode_step, step_cost
+from roofcast.harness.facts import catalogue
+from roofcast.harness.facts.models import model_named
+from roofcast.harness.steps.workloads import decode_step, step_cost
 from roofcast.kernels import check
 from roofcast.kernels.decoder import Decoder, generate
 from roofcast.kernels.formats import format_named

@@ -4,10 +4,6 @@ import dataclasses
 import functools
 import importlib
 import os
-import re
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 from pathlib import Path
@@ -20,8 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax import lax
 from roofcast.kernels import check
-from roofcast.kernels.ffi import LANES, PAIR, build, digits, engine, frame, kernel, lanes, nibbles, unit_of, unusable, vectors
-from roofcast.kernels.ffi.frame import api_version
+from roofcast.kernels.ffi import LANES, PAIR, build, digits, engine, kernel, lanes, nibbles, unit_of, unusable, vectors
 from roofcast.kernels.formats import format_named
 from roofcast.kernels.gemv import Gemv
 from roofcast.kernels.gemv.arranged import in_digits
@@ -326,97 +321,3 @@ def test_rearranging_is_undone(dtype: str) -> None:
     even_odd = np.concatenate([np.arange(0, PAIR, 2), np.arange(1, PAIR, 2)])
     np.testing.assert_array_equal(there[0], even_odd if dtype == "bfloat16" else np.arange(PAIR))
     np.testing.assert_array_equal(back, x)
-
-
-def test_the_version_is_the_headers() -> None:
-    major, minor = api_version(jax.ffi.include_dir())
-    assert major == engine.API_MAJOR
-    assert minor >= 3
-
-
-@pytest.mark.parametrize(
-    "text", ["", "#define XLA_FFI_API_MAJOR 0", "// #define XLA_FFI_API_MAJOR 0\n#define XLA_FFI_API_MINOR 3"]
-)
-def test_a_header_without_a_version_is_refused(tmp_path: Path, text: str) -> None:
-    header = tmp_path / "xla" / "ffi" / "api" / "c_api.h"
-    header.parent.mkdir(parents=True)
-    header.write_text(text)
-    with pytest.raises(ValueError, match="must define XLA_FFI_API_MAJOR and XLA_FFI_API_MINOR"):
-        api_version(str(tmp_path))
-
-
-def test_offsets_are_those_of_the_installed_header() -> None:
-    header = Path(jax.ffi.include_dir(), "xla", "ffi", "api", "c_api.h").read_text()
-    words: dict[str, int] = {"XLA_FFI_Api_Version": 3, "XLA_FFI_TypeId": 1}
-
-    def offsets(struct: str) -> dict[str, int]:
-        """Offset of each field in 64-bit words; two neighbouring ints share one."""
-        body = re.search(rf"struct {struct} {{(.*?)\n}}", header, re.DOTALL)
-        assert body is not None
-        fields = re.findall(r"^ +(?:const )?([\w:]+)(\*{0,2}) ?(?:\((\w+)\)|(\w+));", body[1], re.MULTILINE)
-        places, place = {}, 0
-        for kind, stars, function, name in fields:
-            places[function or name] = place
-            place += 1 if stars or function else words.get(kind, 1)
-        words[struct] = place
-        return places
-
-    api = offsets("XLA_FFI_Api")
-    assert tuple(api[f"XLA_FFI_{name}"] for name in ("Error_Destroy", "ThreadPool_Schedule", "ThreadPool_NumThreads")) == (
-        engine._ERROR_DESTROY,
-        engine._SCHEDULE,
-        engine._NUM_THREADS,
-    )
-    arguments, results, attributes = offsets("XLA_FFI_Args"), offsets("XLA_FFI_Rets"), offsets("XLA_FFI_Attrs")
-    call = offsets("XLA_FFI_CallFrame")
-    assert (call["extension_start"], call["api"], call["ctx"]) == (engine._EXTENSION, engine._API, engine._CONTEXT)
-    assert call["args"] + arguments["args"] == frame._ARGUMENTS
-    assert call["rets"] + results["rets"] == frame._RESULTS
-    assert frame._ATTRIBUTES == engine._ATTRIBUTES == call["attrs"] + attributes["attrs"]
-    buffer = offsets("XLA_FFI_Buffer")
-    assert (buffer["data"], buffer["dims"]) == (frame._DATA, frame._DIMS)
-    request = offsets("XLA_FFI_ThreadPool_Schedule_Args")
-    assert list(request) == ["struct_size", "extension_start", "ctx", "task", "data"]
-    assert list(offsets("XLA_FFI_ThreadPool_NumThreads_Args")) == ["struct_size", "extension_start", "ctx", "num_threads"]
-    assert list(offsets("XLA_FFI_Error_Destroy_Args")) == ["struct_size", "extension_start", "error"]
-
-
-def _run(program: str) -> str:
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system cannot pin a process to a CPU")
-def test_one_cpu_is_enough() -> None:
-    printed = _run(
-        """
-        import os
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-        import jax, jax.numpy as jnp
-        from roofcast.kernels.gemv import Gemv
-        from roofcast.kernels.gemv.cpu import numba
-        workload = Gemv(n=4000, k=500, weight_format="f32")
-        call = jax.jit(lambda weight, x: numba.function(workload, weight=weight, x=x))
-        for _ in range(20):
-            y = call(jnp.ones((4000, 500)), jnp.ones(500))
-        print(float(y.min()), float(y.max()))
-        """
-    )
-    assert printed.split() == ["500.0", "500.0"]
-
-
-def test_without_numba_the_reason_is_said() -> None:
-    printed = _run(
-        """
-        import sys
-        sys.modules["numba"] = None
-        from roofcast.kernels.gemv import Gemv
-        from roofcast.kernels.registry import supported
-        for one, refusal in supported(Gemv(n=1, k=1, weight_format="f32"), "cpu"):
-            print(one.name, refusal)
-        """
-    )
-    reasons = dict(line.split(" ", 1) for line in printed.splitlines())
-    assert reasons["cpu.numba"].startswith("Numba cannot be imported: ")
-    assert "None" in reasons.values()

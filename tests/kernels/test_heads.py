@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from roofcast.harness.models import model_named
-from roofcast.harness.workloads import calls
+from roofcast.harness.facts.models import model_named
+from roofcast.harness.steps.workloads import calls
 from roofcast.kernels import check
 from roofcast.kernels.attention.reference import attend
 from roofcast.kernels.heads import HeadGemv

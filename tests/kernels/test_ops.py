@@ -144,7 +144,7 @@ def _values(workload: Workload, one: Implementation, packed: dict[str, Any]) -> 
     return tuple(form.unpack(out) for form, out in zip(formats, _results(workload, one, packed), strict=True))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=2)
 def _question(workload: Workload, seed: int) -> tuple[dict[str, Any], tuple[Any, ...]]:
     packed = check.draw(workload, seed)
     return packed, check.expected(workload, packed)

@@ -7,8 +7,8 @@ from dataclasses import replace
 import jax
 import numpy as np
 import pytest
-from roofcast.harness.models import model_named
-from roofcast.harness.workloads import decode_step, step_cost
+from roofcast.harness.facts.models import model_named
+from roofcast.harness.steps.workloads import decode_step, step_cost
 from roofcast.kernels import check
 from roofcast.kernels.decoder import Decoder, refusal
 from roofcast.kernels.formats import format_named

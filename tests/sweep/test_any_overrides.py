@@ -9,19 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
-from roofcast.harness import bench, catalogue, cli
-from roofcast.harness.config import measured_ops
-from roofcast.harness.figures import Ceilings
+from roofcast.harness import cli
+from roofcast.harness.config.schemas import measured_ops
+from roofcast.harness.facts import catalogue
 from roofcast.harness.measure.ceilings import Limits, Probe
 from roofcast.harness.measure.prepare import Compiled, Kernel
 from roofcast.harness.measure.result import Result, Timed
 from roofcast.harness.measure.rounds import Series
 from roofcast.harness.measure.statistics import Interval
-from roofcast.harness.store import Store
-from roofcast.harness.sweep import job, worker
+from roofcast.harness.store.figures import Ceilings
+from roofcast.harness.store.store import Store
+from roofcast.harness.sweep import bench, job, worker
 from roofcast.kernels.formats import format_names
 
 EXAMPLES = int(os.environ.get("ROOFCAST_EXAMPLES", "60"))
@@ -121,9 +122,9 @@ class InProcess:
     def __init__(self, environment) -> None:
         assert all(isinstance(part, str) for item in environment.items() for part in item)
 
-    def measure(self, config, overrides, limit_s, doing):
+    def measure(self, config, overrides, limit_s, doing, sweep):
         said = []
-        worker.measure(OmegaConf.create(config), overrides, lambda **answer: said.append(answer))
+        worker.measure(OmegaConf.create(config), overrides, lambda **answer: said.append(answer), sweep)
         assert "failed" not in said[-1], said[-1]
         return said[-1]
 
@@ -135,7 +136,7 @@ class InProcess:
 def no_clock():
     silent = Probe("none", lambda: 1.0)
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        patch.setattr(bench, "measure_limits", lambda *_: Limits(SPEEDS, silent, silent))
+        patch.setattr(bench, "measure_limits", lambda *_, **__: Limits(SPEEDS, silent, silent))
         patch.setattr(bench.session, "run", fake_session)
         patch.setattr(bench, "keep_programs_in", lambda folder: None)
         patch.setattr(bench.Run, "start", lambda **given: bench.Run(roofcast_version="0", **given))
@@ -146,7 +147,10 @@ def no_clock():
         yield
 
 
-@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
+# A failure of a long run is told as it was found: making it small would take minutes more.
+@settings(
+    max_examples=EXAMPLES, phases=[Phase.explicit, Phase.reuse, Phase.generate], suppress_health_check=[HealthCheck.too_slow]
+)
 @given(st.lists(OVERRIDES, max_size=4))
 def test_any_overrides_end_in_a_result_or_in_one_sentence(overrides: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -5,12 +5,12 @@ import sys
 import threading
 from pathlib import Path
 
-from roofcast.harness.exclusive import Device, device_name
+from roofcast.harness.host.exclusive import Device, device_name
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from roofcast.harness.exclusive import Device
+from roofcast.harness.host.exclusive import Device
 with Device("cpu", folder=Path(sys.argv[1])).alone():
     print("held", flush=True)
     time.sleep(600)

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
-from roofcast.harness.config import folder_for
+from roofcast.harness.config.schemas import folder_for
 
 ENGINES = {
     "basic": ("basic", []),
@@ -29,11 +29,11 @@ MODEL = (
 KNOWN_CEILINGS = """
 import sys
 if "roofcast.harness.sweep.worker" in sys.orig_argv:
-    from roofcast.harness.figures import Ceilings
+    from roofcast.harness.store.figures import Ceilings
     from roofcast.harness.measure import ceilings
     speeds = Ceilings(read_gbs=1e5, copy_gbs=1e5, triad_gbs=1e5, multiply_add_gflops=1e6, dispatch_us=8.0)
     probe = ceilings.Probe("none", lambda: 1e6)
-    ceilings.measure_limits = lambda *_: ceilings.Limits(speeds, probe, probe)
+    ceilings.measure_limits = lambda *_, **__: ceilings.Limits(speeds, probe, probe)
 """
 
 

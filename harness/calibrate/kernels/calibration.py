@@ -22,15 +22,16 @@ import yaml
 from jaxtyping import Bool, Float, Shaped
 
 from .... import conf
-from ...catalogue import read_yaml
-from ...envelope import Envelope
 from ...errors import UsageError
+from ...facts.catalogue import read_yaml
+from ...facts.envelope import Envelope
 from .. import kernels
+from ..effects import Effect
 from ..interval import Z_80, bounds, scatter_of
 from ..published import device_labelled
 from . import rows as row_file
 from .chips import Chips, check, chips_of
-from .effects import Effect, Kernel
+from .effects import Kernel
 from .fit import Calls, Fit, Times, at, effects_in, fit, predict
 from .physics import TERMS, floor_us, libraries, work_of
 from .rows import Rows

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from ...envelope import Envelope
 from ...errors import UsageError
+from ...facts.envelope import Envelope
 
 TYPICAL_READ = 0.93
 """Share of the peak that a plain read reaches where none was measured: the middle of 0.86 on an A100, 0.93 on an H200 and

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ..effects import Prior
+from ..effects import Effect, Prior
 
 
 class Kernel(NamedTuple):
@@ -20,14 +20,6 @@ class Kernel(NamedTuple):
     engine: str
     format: str
     routine: str = ""
-
-
-class Effect(NamedTuple):
-    """One parameter: of a term, in a family (`base`, `engine`, ...), for a level (which engine, ...)."""
-
-    term: str
-    family: str
-    level: str = ""
 
 
 def _base(value: float, sd: float, why: str) -> Prior:

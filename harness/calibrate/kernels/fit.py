@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..effects import Prior
-from .effects import Effect, Kernel, effects_of, prior_of
+from ..effects import Effect, Prior
+from .effects import Kernel, effects_of, prior_of
 from .physics import TERMS, TIMES, Terms
 
 _HUBER = 0.08

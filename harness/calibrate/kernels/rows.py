@@ -14,7 +14,7 @@ from jaxtyping import Float, Int, Shaped
 
 from .... import conf
 from ...errors import UsageError
-from ...parquet import literal
+from ...files.parquet import literal
 from ..published import Refused
 
 EVIDENCE = "evidence/kernels.parquet"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from ...envelope import Envelope
+from ...facts.envelope import Envelope
 from ..effects import Effect
 from ..engine import Engine
 from ..runs import Runs

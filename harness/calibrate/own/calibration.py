@@ -13,11 +13,11 @@ import numpy as np
 from jaxtyping import Float
 
 from ....kernels.op import Need
-from ...ranges import Range
-from ...record import Measurement
-from ...workloads import resident_bytes
+from ...steps.workloads import resident_bytes
+from ...store.record import Measurement
 from ..interval import Z_80, scatter_of
 from ..kernels.fit import Calls, Fit, fit, predict, total_log_variance
+from ..ranges import Range
 from .evidence import Conditions, Rows, calls_of, rows_of
 from .physics import floor_us, plain_us
 

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float
 
 from ....kernels.op import Workload
-from ...figures import Ceilings
-from ...host import Host
-from ...record import Measurement
+from ...host.host import Host
+from ...store.figures import Ceilings
+from ...store.record import Measurement
 from ..evidence import best
 from ..interval import Z_80
 from ..kernels.effects import Kernel

@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ....kernels.op import Workload
-from ..effects import Prior
-from ..kernels.effects import Effect, Kernel
+from ..effects import Effect, Prior
+from ..kernels.effects import Kernel
 from ..kernels.fit import Form
 from ..kernels.physics import Terms
 

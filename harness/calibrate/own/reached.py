@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ....kernels.op import Workload
-from ...record import Measurement
+from ...store.record import Measurement
 from ..carry import compute_format
 from ..efficiency import Evidence
 from ..evidence import envelope_of

@@ -15,9 +15,8 @@ import numpy as np
 from omegaconf import DictConfig
 
 from ...errors import UsageError
-from ...host import fingerprint
-from ...provenance import PACKAGE_FOLDER, checkout
-from ...report import selftest as report
+from ...host.host import fingerprint
+from ...host.provenance import PACKAGE_FOLDER, checkout
 from ...report.output import checked
 from ...report.progress import Progress
 from ...report.table import SUFFIXES, show, write
@@ -27,6 +26,7 @@ from ..pair import Side
 from ..process import Process
 from ..trial import Bench, Effort, NotComparableError
 from ..verdict import NOT_COMPARABLE
+from . import report
 from .load import neighbour
 from .rounds import Round, Series, Shelf
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ...durable import remove_stale
 from ...errors import UsageError
+from ...files.durable import remove_stale
 from ...report.output import write_text
 from ..pair import Quad
 

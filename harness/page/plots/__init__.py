@@ -3,18 +3,24 @@
 from . import ceiling, context, cost, coverage, energy, history, published, roofline, speeds, waterfall
 from .plot import Plot
 
-__all__ = ["PLOTS", "Plot"]
+__all__ = ["PLOTS", "Plot", "plots"]
 
-PLOTS: tuple[Plot, ...] = (
-    waterfall.PLOT,
-    context.PLOT,
-    speeds.PLOT,
-    energy.PLOT,
-    cost.PLOT,
-    roofline.PLOT,
-    ceiling.PLOT,
-    waterfall.MEASURED,
-    history.PLOT,
-    published.PLOT,
-    coverage.PLOT,
-)
+
+def plots(price: float | None) -> tuple[Plot, ...]:
+    """All of them, with costs at a price of one device and hour, or in device-hours."""
+    return (
+        waterfall.PLOT,
+        speeds.PLOT,
+        context.PLOT,
+        energy.PLOT,
+        cost.plot(price),
+        roofline.PLOT,
+        ceiling.PLOT,
+        waterfall.MEASURED,
+        history.PLOT,
+        published.PLOT,
+        coverage.PLOT,
+    )
+
+
+PLOTS = plots(None)

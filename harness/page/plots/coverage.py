@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def _draw() -> alt.LayerChart | alt.FacetChart:
     import altair as alt
 
-    base = alt.Chart(alt.NamedData("rows")).encode(y=alt.Y("hardware:N", sort=None, title=None))
+    base = alt.Chart(alt.NamedData("rows")).encode(y=alt.Y("hardware:N", sort=None, title=None, axis=alt.Axis(labelLimit=190)))
     bar = base.mark_bar(cornerRadius=2, opacity=0.85, color=BLUE, tooltip=alt.TooltipContent("data")).encode(
         x=alt.X(
             "share:Q",

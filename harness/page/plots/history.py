@@ -19,7 +19,7 @@ def _draw() -> alt.LayerChart | alt.FacetChart:
             "date:T",
             title="measured (UTC)",
             scale=alt.Scale(type="utc", padding=20),
-            axis=alt.Axis(format="%Y-%m-%d %H:%M", tickCount=4),
+            axis=alt.Axis(tickCount=5, labelExpr="[utcFormat(datum.value, '%Y-%m-%d'), utcFormat(datum.value, '%H:%M')]"),
         )
     )
     share = alt.Y(
@@ -35,7 +35,8 @@ PLOT = Plot(
     "history",
     "Regression history",
     "One kernel on one machine, run after run, with 95 % intervals. The share of the ceiling is shown because the speed of a "
-    "shared machine drifts and the ceilings drift with it. roofcast gate says whether a change is one.",
+    "shared machine drifts and the ceilings drift with it. roofcast gate says whether a change is one: the table has its "
+    "verdict on a commit.",
     "kernels",
     {"rows": Source("kernels", {"series": "series", "envelope": "envelope"}, needs=("fraction",))},
     (
@@ -43,6 +44,7 @@ PLOT = Plot(
         Column("fraction", "of ceiling (95 %)", ends=("fraction_low", "fraction_high"), percent=True),
         Column("latency_us", "latency (us, 95 %)", ends=("latency_low_us", "latency_high_us")),
         Column("commit", "commit"),
+        Column("gate", "gate's verdict"),
     ),
     _draw,
     "Nothing was measured here yet: roofcast bench",

@@ -64,7 +64,7 @@ class Plot:
         empty: what to say where there are no rows.
         height: pixels of the drawing, or of each line where there is one per value of the fields `per`.
         per: see there.
-        most: rows drawn at the most, the first ones.
+        most: rows drawn at the most, the last ones.
     """
 
     name: str
@@ -82,6 +82,10 @@ class Plot:
     def spec(self) -> dict[str, Any]:
         """The chart in Vega-Lite, without its rows."""
         return self.draw().to_dict()
+
+    def drawn(self, rows: Sequence[Any]) -> Sequence[Any]:
+        """The last `most` of some rows; the page's script does the same."""
+        return rows[-self.most :] if self.most else rows
 
     def height_of(self, rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> int:
         """Pixels of the drawing; the page's script does the same."""

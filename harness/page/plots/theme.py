@@ -25,7 +25,7 @@ _POWER_OF_TEN = "abs(log(datum.value) / LN10 - round(log(datum.value) / LN10)) <
 
 def log_axis(**more: Any) -> dict[str, Any]:
     """An axis of a logarithmic scale whose grid is drawn at powers of ten, faintly between them."""
-    return {"gridOpacity": {"condition": {"test": _POWER_OF_TEN, "value": 1}, "value": 0.3}, **more}
+    return {"gridOpacity": {"condition": {"test": _POWER_OF_TEN, "value": 1}, "value": 0.3}, "labelFlush": 20, **more}
 
 
 def coloured_legend() -> dict[str, Any]:
@@ -45,7 +45,7 @@ def config(theme: Mapping[str, str]) -> dict[str, Any]:
         "view": {"stroke": None},
         "axis": text
         | {"gridColor": theme["grid"], "domainColor": theme["muted"], "tickColor": theme["muted"], "titleFontWeight": 500,
-           "labelLimit": 150, "labelOverlap": True},
+           "labelLimit": 150, "labelOverlap": True, "labelSeparation": 6},
         "legend": text
         | {"orient": "bottom", "columns": 3, "layout": {"bottom": {"direction": "vertical", "anchor": "start"}},
            "symbolSize": 90, "symbolOpacity": 1, "labelLimit": 150},

@@ -27,7 +27,8 @@ def _draw() -> alt.LayerChart | alt.FacetChart:
 PLOT = Plot(
     "waterfall",
     "Where a token's time goes",
-    "One predicted decode step on the fewest devices of the chosen machine that hold the model, term after term.",
+    "One predicted decode step on the fewest devices of the chosen machine that hold the model: reading the weights and the KV "
+    "cache (kv), then what every layer, and the devices among themselves, wait for.",
     "predictions",
     {"rows": Source("falls", {"model": "model", "format": "format", "context": "context", "device": "device"})},
     (

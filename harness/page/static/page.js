@@ -17,7 +17,9 @@
     const bytes = Uint8Array.from(atob(document.getElementById("packed").textContent), (letter) => letter.charCodeAt(0));
     return JSON.parse(await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text());
   };
-  const asRows = ({ fields, rows }) => rows.map((row) => Object.fromEntries(row.map((value, place) => [fields[place], value])));
+  // Rows stay arrays until they are shown: a hundred thousand objects take longer to make than all plots to draw.
+  const asDataset = ({ fields, rows }) => ({ fields, rows, at: Object.fromEntries(fields.map((name, place) => [name, place])) });
+  const asRow = ({ fields }, values) => Object.fromEntries(fields.map((name, place) => [name, values[place]]));
 
   // --- figures as roofcast prints them: three significant digits, no exponent ---
 
@@ -42,13 +44,17 @@
 
   // --- rows under the choices ---
 
-  const keeps = (source, row) =>
-    source.needs.every((name) => row[name] !== null && row[name] !== undefined) &&
-    Object.entries(source.chosen).every(
-      ([name, control]) =>
-        state[control] === page.any || row[name] === state[control] || (state[source.also[name]] ?? []).includes(row[name]),
-    );
-  const chosenRows = (source) => data.datasets[source.dataset].filter((row) => keeps(source, row));
+  const isKnown = (value) => value !== null && value !== undefined;
+  const chosenRows = (source) => {
+    const dataset = data.datasets[source.dataset];
+    const needs = source.needs.map((name) => dataset.at[name]);
+    const chosen = Object.entries(source.chosen)
+      .filter(([, control]) => state[control] !== page.any)
+      .map(([name, control]) => [dataset.at[name], [state[control], ...(state[source.also[name]] ?? [])]]);
+    const keeps = (values) =>
+      needs.every((place) => isKnown(values[place])) && chosen.every(([place, wanted]) => wanted.includes(values[place]));
+    return dataset.rows.filter(keeps).map((values) => asRow(dataset, values));
+  };
 
   // --- plots ---
 
@@ -59,7 +65,7 @@
     const rows = Object.fromEntries(Object.entries(plot.sources).map(([key, source]) => [key, chosenRows(source)]));
     const [first] = Object.keys(plot.sources);
     const all = rows[first];
-    if (plot.most) rows[first] = all.slice(0, plot.most);
+    if (plot.most) rows[first] = all.slice(-plot.most);
     given.textContent = describe(plot, all.length, rows[first].length);
     fill(table, plot, all);
     const before = views.get(name);
@@ -238,6 +244,9 @@
       return;
     }
     const [names, how, doubts, ...values] = text.split("\t");
+    const speed = data.words.figures[Number(names)].findIndex(([name]) => name === "decode");
+    const [low, point, high] = values.slice(3 * speed, 3 * speed + 3);
+    const headline = element("p", { className: "headline" }, element("strong", { textContent: point }), ` tokens per second; with 80 % probability ${low} to ${high}`);
     const body = data.words.figures[Number(names)].map(([name, unit], row) => {
       const first = element("th", { textContent: `${name} (${unit})` });
       first.scope = "row";
@@ -250,20 +259,17 @@
     holder.setAttribute("role", "region");
     holder.setAttribute("aria-label", "The answer");
     const said = [how, doubts].map((at) => element("p", { textContent: data.words.texts[Number(at)] }));
-    place.replaceChildren(title, holder, ...said, asked, source);
+    place.replaceChildren(title, headline, holder, ...said, asked, source);
   };
 
   // --- controls ---
 
   const optionsOf = (control) => {
     if (!control.dataset) return data.axes[control.name];
-    const rows = data.datasets[control.dataset].filter((row) => !control.within || row[control.within] === state[control.within]);
-    const counted = new Map();
-    for (const row of rows) {
-      const value = row[control.field];
-      if (value !== null && value !== undefined && value !== "") counted.set(value, (counted.get(value) ?? 0) + 1);
-    }
-    const values = [...counted.keys()].sort((one, other) => (typeof one === "number" ? one - other : one.localeCompare(other)));
+    const { rows, at } = data.datasets[control.dataset];
+    const within = rows.filter((values) => !control.within || values[at[control.within]] === state[control.within]);
+    const found = new Set(within.map((values) => values[at[control.field]]).filter((value) => isKnown(value) && value !== ""));
+    const values = [...found].sort((one, other) => (typeof one === "number" ? one - other : one.localeCompare(other)));
     return control.any ? [page.any, ...values] : values;
   };
   const offer = (control) => {
@@ -313,7 +319,7 @@
   // --- start: what is seen first comes first, the rest when the page is idle ---
 
   const data = await unpacked();
-  data.datasets = Object.fromEntries(Object.entries(data.datasets).map(([name, packed]) => [name, asRows(packed)]));
+  data.datasets = Object.fromEntries(Object.entries(data.datasets).map(([name, packed]) => [name, asDataset(packed)]));
   page.controls.forEach(offer);
   answer();
   root.dataset.ready = Math.round(performance.now());

@@ -1,24 +1,32 @@
 """One page over ten thousand measurements and one browser, shared by all tests of the page."""
 
 import dataclasses
+import itertools
+import random
 import shutil
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 
 import pytest
-from roofcast.harness.catalogue import names
-from roofcast.harness.devices import device_named
+from omegaconf import OmegaConf
+from roofcast import conf
+from roofcast.harness.facts.catalogue import names
+from roofcast.harness.facts.models import model_named
 from roofcast.harness.page.build import html
 from roofcast.harness.page.data import gather
-from roofcast.harness.page.grid import Grid, models
-from roofcast.harness.record import Outcome, Subject
-from roofcast.harness.store import Store
-from roofcast.kernels.gemv import Gemv
+from roofcast.harness.page.grid import Grid
+from roofcast.harness.steps.workloads import decode_step
+from roofcast.harness.store.record import Outcome, Subject, Work
+from roofcast.harness.store.store import Store
+from roofcast.harness.verbs.report import grid_of
 from roofcast.kernels.model import Formats, Step
 from roofcast.kernels.norm import Norm
-from roofcast.kernels.op import Need
+from roofcast.kernels.op import Need, Workload
 
 RECORDS = 10_000
 RUNS = 50
+CODES = ("cpu.numba", "cpu.fused", "xla.dot", "xla.decoded_sum", "pallas.tiled")
+FORMATS = ("bf16", "int8", "int4", "f32", "fp8")
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
@@ -26,47 +34,80 @@ FLAGS = (
 
 
 @pytest.fixture(scope="session")
-def grid() -> Grid:
-    """Few models and all machines: enough for every plot."""
-    machines = tuple(device_named(name) for name in names("device"))
-    return Grid(models(["llama-3.1-8b", "gpt3-175b"]), machines, ("bf16", "int4"), (512, 2048), (None, 8))
+def asked():
+    """The configuration that `roofcast report` has by default."""
+    return OmegaConf.load(files(conf) / "report.yaml")
+
+
+@pytest.fixture(scope="session")
+def grid(asked) -> Grid:
+    """All that the page can be asked by default: how large it is and how fast it loads depends on that."""
+    return grid_of(asked)
 
 
 @pytest.fixture(scope="session")
 def full(tmp_path_factory, measurement) -> Store:
-    """Most kernels measured once, one in each of many runs, one wrong."""
+    """The kernels of many decode steps, each by several implementations once, one in each of many runs, one wrong."""
     store = Store(tmp_path_factory.mktemp("full"))
-    step = Step(models(["llama-3.1-8b"])[0], 2048, Formats("bf16", "bf16", "f32"))
     usual = measurement()
     first = datetime(2026, 1, 1, tzinfo=UTC)
-    statistics = [
-        dataclasses.replace(usual.statistics, latency_us=time_us, latency_low_us=0.9 * time_us, latency_high_us=1.2 * time_us)
-        for time_us in range(100, 130)
-    ]
-    works = [dataclasses.replace(usual.work, flops=usual.work.flops * (1 + share / 10)) for share in range(20)]
+    drawn = random.Random(0)
 
-    def made(place, workload, **parts):
+    def made(place, step, need, code, **parts):
+        call = need.workload
+        cost = call.cost()
+        # Every digit differs from record to record, as those of measurements do.
+        share = drawn.uniform(0.3, 1.0)
+        floor_us = cost.streamed_bytes / 20.4e3 + 1.0
+        time_us = floor_us / share
         varied = {
-            "record_id": f"{place:032x}",
-            "started_at": (first + timedelta(hours=place)).isoformat(timespec="microseconds"),
-            "subject": Subject.of(workload, "xla.dot", step, [Need("qkv", workload, 32)]),
-            "statistics": statistics[place % len(statistics)],
-            "work": works[place % len(works)],
+            "record_id": f"{drawn.getrandbits(128):032x}",
+            "started_at": (first + timedelta(minutes=place)).isoformat(timespec="microseconds"),
+            "run": dataclasses.replace(usual.run, overrides=f"model={step.model.name} context={step.context}"),
+            "subject": Subject.of(call, code, step, [need]),
+            "statistics": dataclasses.replace(
+                usual.statistics,
+                latency_us=time_us,
+                latency_low_us=time_us * drawn.uniform(0.9, 0.99),
+                latency_high_us=time_us * drawn.uniform(1.01, 1.2),
+                bandwidth_gbs=cost.streamed_bytes / time_us / 1e3,
+                fraction_of_ceiling=share,
+                fraction_low=share * 0.97,
+                fraction_high=share * drawn.uniform(1.01, 1.1),
+                floor_us=floor_us,
+            ),
+            "work": Work.of(cost),
         }
         return dataclasses.replace(usual, **varied | parts)
 
-    again = Norm(kind="rmsnorm", d=4096, weight_format="bf16")
-    kernels = [made(place, Gemv(n=64 + place, k=4096, weight_format="bf16")) for place in range(RECORDS - RUNS - 1)]
-    history = [made(RECORDS - RUNS - 1 + place, again) for place in range(RUNS)]
-    wrong = made(RECORDS, Norm(kind="rmsnorm", d=8, weight_format="bf16"), outcome=Outcome.judged(1.0, 1e-3),
+    kernels: dict[tuple[Workload, str], tuple[Step, Need, str]] = {}
+    for step, need in many_calls():
+        for code in CODES:
+            kernels.setdefault((need.workload, code), (step, need, code))
+        if len(kernels) > RECORDS:
+            break
+    again = kernels.pop(next(one for one in kernels if one[0].op == "norm"))
+    runs = [made(place, *again) for place in range(RUNS)]
+    once = [made(RUNS + place, *one) for place, one in enumerate(itertools.islice(kernels.values(), RECORDS - RUNS - 1))]
+    tiny = Norm(kind="rmsnorm", d=8, weight_format="bf16")
+    wrong = made(RECORDS, again[0], Need("first_norm", tiny, 1), "xla.normalise", outcome=Outcome.judged(1.0, 1e-3),
                  timing=None, statistics=None)  # fmt: skip
-    store.append([*kernels, *history, wrong])
+    store.append([*runs, *once, wrong])
     return store
 
 
+def many_calls():
+    """The calls of the catalogue's decode steps, as sweeps would measure them."""
+    for context, format, name in itertools.product((2048, 8192, 512, 32768), FORMATS, names("model")):
+        model = model_named(name)
+        if model.family != "encoder":
+            step = Step(model, context, Formats(weight=format))
+            yield from ((step, need) for need in decode_step(step) if need.count)
+
+
 @pytest.fixture(scope="session")
-def full_data(full, grid):
-    return gather(full, grid, ["WSE-3_CS-3", "H100_SXM"])
+def full_data(full, grid, asked):
+    return gather(full, grid, list(asked.compare))
 
 
 @pytest.fixture(scope="session")

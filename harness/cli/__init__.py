@@ -1,0 +1,5 @@
+"""The command `roofcast VERB [overrides]`, from the words that were typed to the exit code."""
+
+from .command import FAILED, OK, USAGE, VERBS, main, run
+
+__all__ = ["FAILED", "OK", "USAGE", "VERBS", "main", "run"]

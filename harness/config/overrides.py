@@ -1,0 +1,233 @@
+"""Overrides as people type them: names in any spelling, files of one's own, and errors in one sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.config_store import ConfigStore
+from hydra.errors import MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ..errors import UsageError
+from ..facts import catalogue
+from ..facts.devices import HERE
+from ..facts.model_zoo import model_facts_from_model_zoo, section_of
+from ..facts.models import model_facts_from_hugging_face
+from .schemas import SCHEMAS, FormatChoice, KernelChoice, Timing
+
+_CHOICE = re.compile(r"^(?P<group>model|device)=(?P<names>[\w./~ -]+(?:,[\w./~ -]+)*)$")
+_TEXT = re.compile(
+    r"^(?P<key>base|head|output|rows|published|kernels|weights|results|xla_flags)=(?P<text>[^'\",]*[~^@{}=][^'\",]*)$"
+)
+"""A commit in one of git's spellings, flags, or a path from the home folder: Hydra's grammar has no place for them."""
+_SUITE = re.compile(r"^suite=(?P<options>(?!null$)[^'\"].*)$")
+"""What pytest is given, in which quotes and brackets are pytest's."""
+_SWEEPS = {"-m", "--multirun"}
+_WRITES = re.compile(r"^(?P<key>output|rows)=(?P<path>[^$,]+)$")
+"""A file to write, its name the same in all jobs of a sweep."""
+
+
+def prepared(overrides: Sequence[str]) -> list[str]:
+    """Overrides with models and devices under the names that Hydra knows.
+
+    `model=FILE.json` is a Hugging Face configuration, `model=FILE.yaml` and `device=FILE.yaml` are files like
+    those in `conf/`, or a model's of Cerebras Model Zoo; each becomes an entry of its group. Everything else is left to Hydra.
+
+    Raises:
+        UsageError: for a name that no file or alias has, or a file that cannot be read.
+    """
+    # Hydra's own parser takes no overrides on both sides of an option.
+    flags = [one for one in overrides if one in _SWEEPS]
+    return [*flags, *(_prepared(one) for one in overrides if one not in _SWEEPS)]
+
+
+def check_written_once(overrides: Sequence[str]) -> None:
+    """Raises UsageError for a file that each job of a sweep would write anew."""
+    if not _SWEEPS & set(overrides):
+        return
+    for one in overrides:
+        if (found := _WRITES.match(one)) and found["path"] != "null":
+            raise UsageError(
+                f"{found['key']} must name another file for every job of a sweep, such as "
+                f"{found['key']}='x-${{hydra:job.num}}.csv'; got {found['path']!r}"
+            )
+
+
+def with_files(words: Sequence[str]) -> list[str]:
+    """The words of a command line whose first ones name files, as overrides."""
+    named = list(itertools.takewhile(lambda word: "=" not in word and not word.startswith("-"), words))
+    listed = ",".join("'" + name.replace("\\", "\\\\").replace("'", "\\'") + "'" for name in named)
+    return [*([f"files=[{listed}]"] if named else []), *words[len(named) :]]
+
+
+def _prepared(override: str) -> str:
+    if suite := _SUITE.match(override):
+        text = suite["options"].replace("'", "\\'")
+        return f"suite='{text}'"
+    if text := _TEXT.match(override):
+        quoted = f"{text['key']}='{text['text']}'"
+        _TYPED[quoted] = override
+        return quoted
+    match = _CHOICE.match(override)
+    if match is None or (match["group"], match["names"]) == ("device", "null"):
+        return override
+    names = [_entry(match["group"], name.strip()) for name in match["names"].split(",")]
+    return f"{match['group']}={','.join(names)}"
+
+
+def _entry(group: str, name: str) -> str:
+    if (group, name) == ("device", HERE):
+        return HERE
+    path = Path(name).expanduser()
+    if path.suffix not in (".json", ".yaml", ".yml"):
+        return catalogue.resolve(group, name)
+    if path.suffix == ".json":
+        facts = model_facts_from_hugging_face(path)
+    else:
+        try:
+            facts = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise UsageError(f"{group} must name a readable YAML file; got {name!r}: {_one_line(error)}") from None
+    if group == "model" and (zoo := section_of(facts)):
+        facts = model_facts_from_model_zoo(*zoo) | {"source": f"{path.name}, a configuration of Cerebras Model Zoo"}
+    if not isinstance(facts, dict):
+        raise UsageError(f"{group} file must hold a mapping of fields; got {type(facts).__name__} in {name!r}")
+    # Hydra looks group entries up by name: a name with a slash or a dot would be a path.
+    title = re.sub(r"[^A-Za-z0-9_-]", "-", f"{path.parent.name}-{path.stem}" if path.stem == "config" else path.stem)
+    entry = _registered(group, title, OmegaConf.create({"name": title} | facts))
+    _TYPED[f"{group}={entry}"] = f"{group}={path.resolve()}"
+    return entry
+
+
+_TYPED: dict[str, str] = {}
+"""Override as Hydra got it -> as it was typed, where `prepared` changed more than the spelling of a name."""
+
+
+def as_typed(overrides: Sequence[str]) -> str:
+    """The overrides of a job as they are typed in a shell: a file where `prepared` made an entry of it."""
+    return shlex.join(_TYPED.get(one, one) for one in overrides)
+
+
+def typed_words(more: Mapping[str, str] | None = None) -> Mapping[str, str]:
+    """What `as_typed` knows, with what another process knew added to it."""
+    _TYPED.update(more or {})
+    return dict(_TYPED)
+
+
+def _registered(group: str, name: str, node: DictConfig) -> str:
+    """The name that an entry is found by: its own, lengthened where a packaged entry or another file has that one."""
+    store = ConfigStore.instance()
+    others = store.repo.get(group, {})
+    # Hydra would take the packaged entry without a word.
+    while name in catalogue.names(group) or (f"{name}.yaml" in others and others[f"{name}.yaml"].node != node):
+        name += "-file"
+    store.store(group=group, name=name, node=node)
+    return name
+
+
+def check(config: DictConfig, verb: str) -> None:
+    """Resolves what refers to other keys.
+
+    Raises:
+        UsageError: for a reference to what is not there, a key that `+key=value` added and that the verb does not know, one
+            that `~key` took away, or a number beyond all bounds.
+    """
+    for key in map(str, config):
+        if key not in _keys(verb):
+            raise UsageError(_unknown_key(key, verb))
+    try:
+        OmegaConf.resolve(config)
+    except OmegaConfBaseException as error:
+        raise UsageError(explain(error, verb)) from None
+    given = dict(_leaves("", OmegaConf.to_container(config)))
+    # A key of the same name that is one value, as a verb may have, has no parts.
+    parts = [part for part in _PARTS if part in _keys(verb) and given.get(part, {}) == {}]
+    for name in (*_keys(verb), *(f"{part}.{one}" for part in parts for one in _fields(_PARTS[part]))):
+        if not any(key == name or key.startswith(f"{name}.") for key in given):
+            raise UsageError(f"{name} must have a value; ~{name} took it away")
+    for name, value in given.items():
+        if isinstance(value, int) and abs(value) > _LARGEST:
+            raise UsageError(f"{name} must be a whole number of at most {_LARGEST:g}; got {value}")
+
+
+_LARGEST = 10**15
+"""No machine or model has more of anything, and what is multiplied with it still fits the store's 64 bits."""
+_PARTS: dict[str, type] = {"timing": Timing, "format": FormatChoice, "kernel": KernelChoice}
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Every value by its dotted name; an empty mapping is one."""
+    if isinstance(value, dict) and value:
+        for key, one in value.items():
+            yield from _leaves(f"{name}.{key}" if name else str(key), one)
+    elif isinstance(value, list):
+        yield name, None
+        for one in value:
+            yield from _leaves(name, one)
+    else:
+        yield name, value
+
+
+def _fields(schema: type) -> tuple[str, ...]:
+    return tuple(one.name for one in dataclasses.fields(schema))
+
+
+def explain(error: Exception, verb: str) -> str:
+    """One sentence for a person: which field, what it got, what it takes."""
+    if isinstance(error, UsageError):
+        return str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        return f"{group} must be one of {', '.join(error.options)}; got {name!r}"
+    text = _one_line(error)
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    for pattern, sentence in _SENTENCES:
+        if found := re.search(pattern, f"{text}; {_one_line(cause)}; {getattr(cause, 'full_key', '')}"):
+            return sentence.format(*found.groups())
+    if unknown := re.search(r"(?:Could not override|Key) '([^']+)'", text):
+        return _unknown_key(unknown[1], verb)
+    return text
+
+
+_SENTENCES = (
+    (
+        r"Unknown plugin class : 'hydra_plugins\.hydra_(\w+)_(launcher|sweeper)\.",
+        "hydra/{1} needs the extra {0}, which is not installed: pip install 'roofcast[{0}]'",
+    ),
+    (r"Value '(.*)' is not a valid bool.*; (\S+)$", "{1} must be true or false; got '{0}'"),
+    (r"Value '([^']*)' of type '[^']*' could not be converted to (\w+).*; (\S+)$", "{2} must be of type {1}; got '{0}'"),
+    (r"non-optional.*; (\S+)$", "{0} must have a value; got null"),
+    (r"is not Optional.*; (\S+)$", "{0} must have a value; got null"),
+    (r"Ambiguous value for argument '([^=]*)=([^']*)'", "{0} must be one value, or a sweep over {1} with -m"),
+    (r"Interpolation key '([^']*)' not found", "a reference must be to a key that there is; got ${{{0}}}"),
+    (r"Config group override must be a string", "a group must be given the name of one entry; got null"),
+    (r"Could not load '(\w+)/([^']*)'", "{0} must be the name of one entry; got '{1}'"),
+    (r"Error parsing override '([^']*)'", "overrides must have the form key=value; got '{0}'"),
+)
+"""What Hydra and OmegaConf say, and how to say it in one sentence."""
+
+
+def _keys(verb: str) -> tuple[str, ...]:
+    return _fields(SCHEMAS[verb])
+
+
+def _unknown_key(key: str, verb: str) -> str:
+    known = [*_keys(verb), *(f"{name}.{one}" for name, part in _PARTS.items() for one in _fields(part))]
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(_keys(verb))}"
+    return f"{key or 'an empty key'} is not a key of roofcast {verb.replace('_', ' ')}; {hint}"
+
+
+def _one_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    kept = [line for line in lines if not re.match(r"Config search path|provider=|Set the environment|See https", line)]
+    return "; ".join(kept) or type(error).__name__

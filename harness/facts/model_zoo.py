@@ -1,0 +1,164 @@
+"""Configurations of Cerebras Model Zoo as facts of a model: `trainer.init.model` of a YAML file, or `model` of an older one.
+
+Names of fields and their defaults are those of GPT2LMHeadModelConfig (github:Cerebras/modelzoo
+src/cerebras/modelzoo/models/nlp/gpt2/gpt2_model.py), which its decoders share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import UsageError
+
+_PARALLEL = ("gptj", "gpt-neox", "gpt_neox", "falcon")
+"""Models whose attention and feed-forward read the same input."""
+_DECODERS = (
+    *(
+        "gpt2",
+        "gpt3",
+        "llama",
+        "mistral",
+        "mixtral",
+        "jais",
+        "bloom",
+        "btlm",
+        "gemma2",
+        "mpt",
+        "starcoder",
+        "santacoder",
+        "opt",
+    ),
+    *("qwen2", "GPT2LMHeadModel"),
+    *_PARALLEL,
+)
+_NONLINEARITIES: Mapping[str, tuple[bool, str]] = {
+    "swiglu": (True, "silu"), "geglu": (True, "gelu"), "reglu": (True, "relu"), "gelu": (False, "gelu"),
+    "gelu_new": (False, "gelu"), "quick_gelu": (False, "gelu"), "relu": (False, "relu"), "silu": (False, "silu"),
+}  # fmt: skip
+"""Nonlinearity -> whether the feed-forward has a gate matrix, and what is applied."""
+_POSITIONS = {"rotary": "rope", "learned": "learned", "alibi": "alibi", "relative": "relative", "fixed": "none", None: "none"}
+"""Position embedding -> ours. Sinusoids are computed, not read."""
+_NORMS = {"rmsnorm": "rmsnorm", "layernorm": "layernorm", "biasless-layernorm": "layernorm"}
+
+
+def section_of(facts: Any) -> tuple[str, Mapping[str, Any]] | None:
+    """Where the model stands in a configuration of the Model Zoo, and what it says; None for any other file."""
+    if not isinstance(facts, Mapping):
+        return None
+    trainer = facts.get("trainer")
+    # A trainer in several phases is a list, whose first says what the model is.
+    first = trainer[0] if isinstance(trainer, list) and trainer else trainer
+    inner = first.get("trainer", first) if isinstance(first, Mapping) else {}
+    init = inner.get("init")
+    for where, found in (
+        ("trainer.init.model", init.get("model") if isinstance(init, Mapping) else None),
+        ("model", facts.get("model")),
+    ):
+        if isinstance(found, Mapping) and "hidden_size" in found:
+            return where, found
+    return None
+
+
+def model_facts_from_model_zoo(where: str, section: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of `kernels.model.Model`, but for its name.
+
+    Args:
+        where: the section stands in the file, for sentences.
+        section: that describes the model.
+
+    Raises:
+        UsageError: if the architecture is not known, or a key is missing or unusable.
+    """
+    name = section.get("name", "gpt2")
+    if name == "bert":
+        return _encoder(where, section)
+    if name not in _DECODERS:
+        raise UsageError(f"{where}.name must be one of {', '.join((*_DECODERS, 'bert'))}; got {name!r}")
+    shape = _shape(where, section)
+    gated, activation = _one_of(where, section, "nonlinearity", _NONLINEARITIES, "gelu")
+    heads, head_dim = shape["heads"], shape["head_dim"]
+    facts = shape | {
+        "family": "decoder",
+        "kv_heads": _kv_heads(where, section, heads),
+        "gated": gated,
+        "activation": activation,
+        "norm": _one_of(where, section, "norm_type", _NORMS, "layernorm"),
+        "position": _one_of(
+            where, section, "position_embedding_type", _POSITIONS, "rotary" if name in _PARALLEL else "learned"
+        ),
+        "tied": section.get("share_embedding_weights", True),
+        "qkv_bias": section.get("use_projection_bias_in_attention", name not in _PARALLEL),
+        "post_norm": section.get("norm_first_sandwich", False),
+        "attention_softcap": float(section.get("attention_logit_softcapping") or 0),
+        "logit_softcap": float(section.get("final_logit_softcapping") or 0),
+    }
+    if name in _PARALLEL:
+        facts |= {"parallel_block": True, "parallel_norms": 2 if section.get("use_untied_layer_norm") else 1}
+    if section.get("scale_qk_dot_by_d"):
+        facts["scale_dim"] = head_dim**2
+    elif section.get("attention_type") == "dot_product":
+        facts["scale_dim"] = 1
+    if size := section.get("attention_sliding_window_length"):
+        facts["window"] = {"size": size, "local": 1, "full": int(bool(section.get("sliding_window_every_other_decoder_layer")))}
+    return facts | _mixture(where, section, shape["d_ff"])
+
+
+def _shape(where: str, section: Mapping[str, Any]) -> dict[str, Any]:
+    heads, width = _whole(where, section, "num_heads", 12), _whole(where, section, "hidden_size")
+    inner = _whole(where, section, "attention_inner_dim", width)
+    if inner % heads:
+        raise UsageError(f"{where}.num_heads must divide the width of attention, which is {inner}; got {heads}")
+    return {
+        "layers": _whole(where, section, "num_hidden_layers", 12),
+        "d_model": width,
+        "heads": heads,
+        "head_dim": inner // heads,
+        "d_ff": _whole(where, section, "filter_size", 3072),
+        "vocab": _whole(where, section, "vocab_size", 50257),
+        "max_context": _whole(where, section, "max_position_embeddings", 1024),
+    }
+
+
+def _encoder(where: str, section: Mapping[str, Any]) -> dict[str, Any]:
+    shape = _shape(where, section)
+    gated, activation = _one_of(where, section, "encoder_nonlinearity", _NONLINEARITIES, "gelu")
+    rest = {"family": "encoder", "norm": "layernorm", "position": "learned", "tied": True, "qkv_bias": True}
+    return shape | rest | {"kv_heads": shape["heads"], "gated": gated, "activation": activation}
+
+
+def _kv_heads(where: str, section: Mapping[str, Any], heads: int) -> int:
+    if section.get("attention_module", "aiayn_attention") != "multiquery_attention":
+        return heads
+    extra = section.get("extra_attention_params")
+    return _whole(f"{where}.extra_attention_params", extra if isinstance(extra, Mapping) else {}, "num_kv_groups", 1)
+
+
+def _mixture(where: str, section: Mapping[str, Any], d_ff: int) -> dict[str, Any]:
+    """Every layer's feed-forward is one where there are several experts, each as wide as a dense one."""
+    told = section.get("moe") or section.get("moe_params") or {}
+    inner = f"{where}.moe"
+    if not isinstance(told, Mapping):
+        raise UsageError(f"{inner} must be a mapping with num_experts and top_k; got {told!r}")
+    experts = _whole(inner, told, "num_experts", 1)
+    if experts == 1:
+        return {}
+    shared = told.get("num_shared_experts") or 0
+    mixture = {"experts": experts, "top_k": _whole(inner, told, "top_k", 1), "d_ff_expert": d_ff, "shared_experts": shared}
+    return {"d_ff": 0, "mixture": mixture}
+
+
+def _whole(where: str, section: Mapping[str, Any], key: str, otherwise: int = 0) -> int:
+    """A whole number from 1; a default of 0 is none."""
+    value = section.get(key)
+    value = otherwise if value is None else value
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{where}.{key} must be an integer from 1; got {section.get(key)!r}")
+    return value
+
+
+def _one_of(where: str, section: Mapping[str, Any], key: str, known: Mapping[Any, Any], otherwise: str) -> Any:
+    value = section.get(key, otherwise)
+    if not isinstance(value, str | None) or value not in known:
+        raise UsageError(f"{where}.{key} must be one of {', '.join(map(str, known))}; got {value!r}")
+    return known[value]

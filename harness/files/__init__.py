@@ -1,0 +1,1 @@
+"""How anything is written: whole or not at all, as rows of named columns, in a folder or an object store."""

@@ -1,0 +1,1 @@
+"""Every kernel over the commits that it was measured at."""

@@ -1,0 +1,1 @@
+"""A question as one decode step: the calls that a token makes."""

@@ -1,0 +1,1 @@
+"""What one measurement says, and where all of them are kept."""

@@ -1,0 +1,287 @@
+"""`roofcast bench`: measure a step's kernels here, keep every measurement, show the tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psutil
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from ...kernels import blocks, check
+from ...kernels.dispatch import forget
+from ...kernels.op import Implementation, Need, Workload
+from ...kernels.registry import supported
+from ...kernels.step import DecodeStep
+from ...kernels.step.checkpoint import Checkpoint, differences
+from ..config.overrides import as_typed
+from ..errors import UsageError, chosen
+from ..host import gpu
+from ..host import host as hosts
+from ..host.exclusive import Device, device_name, device_number
+from ..host.linux import memory_available
+from ..host.nvidia import gpu_state
+from ..measure import session
+from ..measure.ceilings import measure_limits
+from ..measure.choice import chosen as chosen_implementations
+from ..measure.choice import chosen_peers
+from ..measure.compile_cache import keep_programs_in
+from ..measure.device import backend_and_kind, free_device_bytes
+from ..measure.device_timer import device_timer
+from ..measure.programs import programs_folder
+from ..measure.prove import Draw
+from ..measure.recording import recorder
+from ..measure.result import Machine, Result
+from ..measure.rounds import Stopping
+from ..measure.spent import Spent, both
+from ..measure.timer import CHOICES as TIMERS
+from ..measure.timer import choose as choose_timer
+from ..predict.whole import depths
+from ..report.output import checked
+from ..report.progress import Progress
+from ..report.summary import summary
+from ..report.table import SUFFIXES, show, write
+from ..steps.plan import POOL_SHARE, Plan, plan
+from ..store.known_ceilings import Shelf
+from ..store.recall import Usual, usual
+from ..store.record import Measurement, Run
+from ..store.store import Store
+from .identity import config_hash
+
+MEASURED_FORMATS = ("f32", "bf16")
+"""Formats whose matrix-product peak is probed: those that kernels compute in."""
+
+MANY_FILES = 256
+"""Runs whose files are merged into one: reading that many small files takes about a second."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What one configuration came to.
+
+    Attributes:
+        asked: the question.
+        run_id: of its measurements.
+        records: they themselves, all of them in the store.
+        folder: of the store.
+        complaint: what the store holds that cannot be read, in one sentence, empty where that is nothing.
+        spent: where the time went.
+    """
+
+    asked: Plan
+    run_id: str
+    records: list[Measurement]
+    folder: Path | str
+    complaint: str
+    spent: Spent
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a kernel was wrong, refused or failed, or a file cannot be read."""
+        return int(bool(self.complaint) or any(one.outcome.status in ("wrong", "refused", "failed") for one in self.records))
+
+
+def run(config: DictConfig) -> int:
+    """Measures, stores and shows. Returns 1 if a kernel was wrong, refused or failed."""
+    output = checked(config.output, SUFFIXES)
+    with Progress() as progress:
+        kept = measure(config, as_typed(HydraConfig.get().overrides.task), progress)
+    shown = summary(kept.records, kept.asked)
+    for table in shown:
+        show(table)
+    print(f"\n  {len(kept.records)} measurements kept in {kept.folder}")
+    if output is not None:
+        write(shown, output)
+    if kept.complaint:
+        print(f"roofcast: {kept.complaint}", file=sys.stderr)
+    return kept.exit_code
+
+
+def measure(
+    config: DictConfig,
+    overrides: str,
+    progress: Callable[[str, float], None],
+    waiting: Callable[[bool], None] = lambda is_waiting: None,
+    sweep: Path | None = None,
+) -> Kept:
+    """Measures one configuration and stores what came of it.
+
+    Args:
+        config: the configuration.
+        overrides: what repeats it, as typed in a shell.
+        progress: told what is being done, and the share of the whole that is done.
+        waiting: told True when another process measures on the device, and False when it is over.
+        sweep: the folder of the sweep that this is a job of, where its jobs share what they know of the machine.
+
+    Raises:
+        UsageError: if the configuration cannot be.
+    """
+    asked = plan(config)
+    stopping = _stopping(config)
+    sizes = _block_sizes(config)
+    if blocks.choose(sizes):
+        forget()
+    residency: Any = chosen("timing.residency", config.timing.residency, ("cold", "warm"))
+    wish = chosen("timing.timer", config.timing.timer, TIMERS)
+    if config.seed < 0:
+        raise UsageError(f"seed must be a whole number from 0; got {config.seed}")
+    backend, device_kind = backend_and_kind()
+    free_bytes = _free_bytes()
+    calls = asked.calls(config.kernel.ops)
+    if "step" in config.kernel.ops:
+        calls |= asked.steps(depths(asked, POOL_SHARE * free_bytes))
+    draw = _drawing(config.weights, calls)
+    if not calls:
+        raise UsageError(f"kernel must be an op that {asked.step.model.name} calls; got {', '.join(config.kernel.ops)}")
+    store = Store(config.results)
+    store.check_writable()
+    is_gpu = backend == "gpu"
+    timer = choose_timer(wish, backend, device_timer)
+    if timer.note:
+        print(f"roofcast: {timer.note}; the host's clock is used", file=sys.stderr)
+    here = hosts.fingerprint(backend=backend, device_kind=device_kind, timer=timer.name if timer.on_device else "")
+    caches = gpu.cache_bytes(device_kind) if is_gpu else here.cache_bytes
+    if config.compile_cache and (folder := programs_folder(here.machine_key)):
+        keep_programs_in(folder)
+    this_run = Run.start(config_hash=config_hash(config), overrides=overrides)
+    device = Device(device_name(backend), waiting)
+    chosen_calls, passed_over = _implementations(calls, config.implementation, config.peers, backend)
+    before, complaint = _usual(store, here.key)
+
+    spent = Spent()
+    # On a CPU whatever computes is in the way of who measures; on a GPU only what runs there is.
+    aside = device.shared if backend == "cpu" else nullcontext
+    on_host, on_device = both(aside, spent.proving), both(device.shared, spent.proving)
+    measuring = both(device.alone, spent.measuring)
+    progress("measuring this machine's ceilings", 0.0)
+    shelf = Shelf(sweep, here.key) if sweep else None
+    limits = measure_limits(
+        backend, caches, MEASURED_FORMATS, timer, shelf=shelf, shared=device.shared, alone=device.alone, spent=spent
+    )
+    machine = Machine(
+        backend=backend,
+        cache_bytes=max(caches.values()) if is_gpu else here.last_level_cache_bytes,
+        free_bytes=free_bytes,
+        limits=limits,
+        usual_read_gbs=before.read_gbs,
+        usual_multiply_add_gflops=before.multiply_add_gflops,
+        timer=timer,
+    )
+    to_record = recorder(asked, calls, this_run, here, limits, timer.note, _device_figures if is_gpu else dict, sizes)
+    records = [to_record(result) for result in passed_over]
+    try:
+        for result in session.run(
+            chosen_calls,
+            machine,
+            stopping,
+            residency=residency,
+            seed=config.seed,
+            progress=progress,
+            draw=draw,
+            on_host=on_host,
+            on_device=on_device,
+            measuring=measuring,
+        ):
+            records.append(to_record(result))
+    finally:
+        # Whatever ends a run early, what was finished is kept.
+        with aside():
+            store.append(records)
+    with aside():
+        store.compact(at_least=MANY_FILES)
+    return Kept(asked, this_run.run_id, records, store.folder, complaint, spent)
+
+
+def _free_bytes() -> float:
+    """Memory for operands: they are drawn and checked on the host, and run on the device."""
+    on_host = memory_available(Path("/")) or psutil.virtual_memory().available
+    on_device = free_device_bytes()
+    return on_host if on_device is None else min(on_host, on_device)
+
+
+def _device_figures() -> dict[str, float]:
+    state = gpu_state(device_number())
+    return state.figures() if state else {}
+
+
+@cache
+def _usual(store: Store, host_key: str) -> tuple[Usual, str]:
+    """Once per process: what was usual before a sweep does not change with it, and the store grows."""
+    return usual(store, host_key)
+
+
+def _implementations(
+    calls: Mapping[Workload, Sequence[Need]], choice: str, peers: str, backend: str
+) -> tuple[list[tuple[Workload, Implementation]], list[Result]]:
+    """Pairs to measure, and a result with its reason for each implementation that was passed over."""
+    pairs: list[tuple[Workload, Implementation]] = []
+    passed_over: list[Result] = []
+    for workload in calls:
+        for able, refused in (
+            chosen_implementations(workload, choice, backend),
+            chosen_peers(workload, peers, backend),
+        ):
+            pairs += [(workload, one) for one in able]
+            passed_over += [Result(workload, name, "unsupported", reason) for name, reason in refused.items()]
+    known = {"none", "all"} | {
+        one.name.partition(".")[2] for workload in calls for one, _ in supported(workload, backend, peers=True)
+    }
+    if peers not in known:
+        raise UsageError(f"peers must be one of {', '.join(sorted(known))} for these kernels; got {peers!r}")
+    if not pairs:
+        reasons = "; ".join(dict.fromkeys(f"{result.implementation}: {result.reason}" for result in passed_over))
+        raise UsageError(f"implementation must be one that can compute these kernels; got {choice!r}: {reasons}")
+    return pairs, passed_over
+
+
+def _drawing(weights: str | None, calls: Iterable[Workload]) -> Draw:
+    """What makes operands: a seed, and for a whole step the user's own weights where there are some."""
+    if weights is None:
+        return check.draw
+    steps = [call for call in calls if isinstance(call, DecodeStep)]
+    if not steps:
+        raise UsageError(f"weights must be null unless the whole step of a decoder is measured (kernel=step); got {weights!r}")
+    folder = Path(weights).expanduser()
+    try:
+        checkpoint = Checkpoint(folder)
+        for step in steps:
+            checkpoint.check(step)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    for difference in differences(folder):
+        print(f"roofcast: the model's {difference}: times are the model's, tokens would not be", file=sys.stderr)
+
+    def draw(workload: Workload, seed: int) -> Mapping[str, Any]:
+        drawn = check.draw(workload, seed)
+        return drawn | checkpoint.read(workload) if isinstance(workload, DecodeStep) else drawn
+
+    return draw
+
+
+def _block_sizes(config: DictConfig) -> dict[str, int]:
+    sizes = {str(name): size for name, size in config.blocks.items() if size is not None}
+    for name, size in sizes.items():
+        if size < 1:
+            raise UsageError(f"blocks.{name} must be null or a whole number from 1; got {size}")
+    return sizes
+
+
+def _stopping(config: DictConfig) -> Stopping:
+    timing = config.timing
+    for name in ("precision", "budget_s"):
+        if not 0 < timing[name] < float("inf"):
+            raise UsageError(f"timing.{name} must be a number above 0; got {timing[name]}")
+    for name in ("min_samples", "max_samples"):
+        if timing[name] < 2:
+            raise UsageError(f"timing.{name} must be a whole number from 2; got {timing[name]}")
+    if timing.max_samples < timing.min_samples:
+        raise UsageError(
+            f"timing.max_samples must be at least timing.min_samples, {timing.min_samples}; got {timing.max_samples}"
+        )
+    return Stopping(timing.precision, timing.min_samples, timing.max_samples, timing.budget_s)

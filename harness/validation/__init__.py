@@ -1,0 +1,1 @@
+"""What is predicted beside what was measured or published."""
