@@ -157,7 +157,11 @@ def grain(values: Array) -> int:
 @implementation(backends=("cpu",), priority=10, refuses=_refuses, missing=unusable)
 @fusing
 def numba(workload: Gemv, *, weight: Float[Array, "n k"] | dict[str, Array], x: Float[Array, "k"]) -> Float[Array, "n"]:
-    """Each weight is read once and widened to float32 in a register; sums are float32, and scales multiply sums."""
+    """Each weight is read once and widened to float32 in a register; sums are float32, and scales multiply sums.
+
+    Weights of four bits stay integers where the CPU adds up products of bytes: then the vector is written in 8-bit digits, of
+    which 23 bits are kept of the largest of each 32 numbers, or 15 where results have 16 bits (see `ffi.digits`).
+    """
     parts = row_products(workload.weight_format, weight, x, workload.activation_format)
     y = parts.kernel(
         parts.values,
