@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping
-from importlib.resources import files
 from pathlib import Path
 
-from pictures import held, predicted_against_published
+from pictures import held, predicted_against_published, verdicts
 from reference import keys
-from roofcast import conf
 from roofcast.harness.calibrate.decode import EVIDENCE, parameters
 from roofcast.harness.calibrate.effects import Effect, prior_of
 from roofcast.harness.calibrate.kernels import rows as kernel_rows
-from roofcast.harness.calibrate.published import read
 from roofcast.harness.facts.catalogue import facts, names
 from roofcast.harness.facts.devices import device_named
 from roofcast.harness.facts.models import model_named
@@ -22,7 +19,6 @@ from roofcast.harness.report import kernels as kernel_report
 from roofcast.harness.report.table import Column, Table
 from roofcast.harness.report.validation import table as validation_table
 from roofcast.harness.validation.kernels import validate as validate_kernels
-from roofcast.harness.validation.published import validate
 from roofcast.harness.words import figure
 from roofcast.kernels.formats import format_named, format_names
 from shared import page, table
@@ -46,8 +42,6 @@ def write(folder: Path) -> None:
 
 def accuracy() -> str:
     """How far predictions are off, computed while the site is built; and what takes longer, from `results/`."""
-    with (files(conf) / EVIDENCE).open(encoding="utf-8") as file:
-        verdicts = validate(*read(file))
     kernels = validate_kernels(kernel_rows.evidence(), [])
     return page(
         [
@@ -59,7 +53,7 @@ def accuracy() -> str:
             "and model are held out together.",
             "![Predicted speed over published speed, a point for each, most of them near the diagonal](published.svg)",
             "![Share of published speeds inside their intervals, a bar for each hardware](coverage.svg)",
-            table(validation_table(verdicts, EVIDENCE)),
+            table(validation_table(verdicts(), EVIDENCE)),
             "## Machines, kinds of machines and engines that no fit has seen",
             "This is what `roofcast validate leave_one_out=true` printed; it is kept in `results/leave_one_out.txt`.",
             f"```text\n{(KEPT / 'leave_one_out.txt').read_text(encoding='utf-8').strip()}\n```",

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
+from importlib.resources import files
+from typing import Any
 
 import vl_convert
+from roofcast import conf
+from roofcast.harness.calibrate.decode import EVIDENCE
+from roofcast.harness.calibrate.published import read
 from roofcast.harness.page.build import alone
-from roofcast.harness.page.known import coverage, published
+from roofcast.harness.page.known import coverage, judged
 from roofcast.harness.page.plots import PLOTS
+from roofcast.harness.validation.published import Verdict, validate
 
 
 @cache
-def _rows():
-    return published()
-
-
-def picture(name: str, rows: list) -> str:
-    """A plot by its name as SVG."""
-    plot = next(one for one in PLOTS if one.name == name)
-    kept = [
-        row for row in rows if all(row.get(field) is not None for source in plot.sources.values() for field in source.needs)
-    ]
-    return vl_convert.vegalite_to_svg(alone(plot, {"rows": kept}))
+def verdicts() -> Sequence[Verdict]:
+    """Every published speed beside the prediction of a fit that has not seen it."""
+    with (files(conf) / EVIDENCE).open(encoding="utf-8") as file:
+        return validate(*read(file))
 
 
 def predicted_against_published() -> str:
-    """Every published speed beside its prediction."""
-    return picture("published", _rows())
+    """Every published speed over its prediction, as SVG."""
+    return _drawn("published", [row for row in judged(verdicts()) if row.get("predicted") is not None])
 
 
 def held() -> str:
-    """What intervals held, by hardware."""
-    return picture("coverage", coverage(_rows()))
+    """What intervals held, by hardware, as SVG."""
+    return _drawn("coverage", coverage(judged(verdicts())))
+
+
+def _drawn(name: str, rows: Sequence[Any]) -> str:
+    plot = next(one for one in PLOTS if one.name == name)
+    return vl_convert.vegalite_to_svg(alone(plot, {"rows": rows}))

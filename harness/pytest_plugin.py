@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from .gate.verdict import Verdict
 
-_POLICY = ("least", "false_discovery", "confirmations")
+_POLICY = ("least", "false_discovery", "confirmations", "most_confirmations")
 _EFFORT = ("least_quads", "most_quads", "budget_s", "inconclusive_fails")
 
 

@@ -41,17 +41,8 @@ settings.register_profile("roofcast", deadline=None, derandomize=True, max_examp
 settings.load_profile("roofcast")
 
 LONG = (
-    *(
-        "kernels/test_ops",
-        "gate/test_gate",
-        "docs",
-        "harness/page",
-        "sweep",
-        "gate",
-        "harness/test_bench",
-        "harness/test_whole",
-    ),
-    *("kernels/test_attention", "kernels/test_pallas", "kernels/test_families"),
+    *("kernels/test_ops", "gate/test_gate", "docs", "harness/page", "sweep", "gate", "harness/verbs/test_bench"),
+    *("harness/predict/test_whole", "kernels/test_attention", "kernels/test_pallas", "kernels/test_families"),
 )
 """What takes long, by the beginnings of paths, in the order in which two processes begin them. Last, a long file would keep one
 of them busy alone. What compiles most begins beside what compiles nothing, and others find its kernels on the disk."""

@@ -153,6 +153,13 @@ def test_modules_are_one_idea_each():
     assert {name: length for name, length in lengths.items() if length > 300} == {}
 
 
+def test_what_is_begun_first_is_there():
+    text = (ROOT / "tests" / "conftest.py").read_text()
+    beginnings = re.findall(r'"([^"]+)"', re.search(r"^LONG = \((.*?)^\)", text, re.MULTILINE | re.DOTALL)[1])
+    assert beginnings
+    assert [one for one in beginnings if not list((ROOT / "tests").glob(f"{one}*"))] == []
+
+
 def test_kernels_know_nothing_of_the_harness():
     imports = re.compile(r"^\s*(?:from|import)\s.*\bharness\b", re.MULTILINE)
     assert not [path for path in MODULES if path.is_relative_to(ROOT / "kernels") and imports.search(path.read_text())]

@@ -74,7 +74,7 @@ def test_an_installed_copy_finds_every_op_model_and_device(python, installed):
     script = """
 import json
 import roofcast.kernels, roofcast.harness, roofcast.conf
-from roofcast.harness import catalogue
+from roofcast.harness.facts import catalogue
 from roofcast.kernels.registry import op_named, op_names
 print(json.dumps({
     "from": [package.__file__ for package in (roofcast.kernels, roofcast.harness, roofcast.conf)],

@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, open_dict
 
-from ..config import schemas
+from ..config import registration
 from ..config.filters import as_filters
 from ..config.overrides import check, check_written_once, explain, prepared, with_files
 from ..errors import UsageError
@@ -45,7 +45,7 @@ def run(verb: str, overrides: Sequence[str], action: Callable[[DictConfig], int]
         except BrokenPipeError:
             raise NobodyReadsError from None
 
-    schemas.register([verb])
+    registration.register([verb])
     if verb == _SWEEPS_AS_ONE:
         # The other verbs have no use for what it imports.
         from ..sweep.plugins import register

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, OmegaConf
-
-from ...kernels.formats import format_names
-from ...kernels.registry import op_named, op_names
-from ..facts.devices import HERE
+from omegaconf import MISSING
 
 
 @dataclass
@@ -218,6 +212,8 @@ class Gate:
     least_compile: float = MISSING
     false_discovery: float = MISSING
     confirmations: int = MISSING
+    most_confirmations: int = MISSING
+    spare_cores: int = MISSING
     inconclusive_fails: bool = False
     budget_s: float = MISSING
     least_quads: int = MISSING
@@ -264,40 +260,3 @@ SCHEMAS = {
     "history": History,
 }
 """Verb -> schema."""
-
-
-def folder_for(results: str) -> str:
-    """Where a sweep's own files lie: with its results, or in a folder here where those go to an object store."""
-    return "results" if "://" in results else results
-
-
-def register(verbs: Iterable[str] = tuple(SCHEMAS)) -> None:
-    """Makes the schemas of some verbs, the groups that follow from the code and `${folder_for:...}` known to Hydra.
-
-    Groups `kernel` and `format` have no files: an op's folder and a format's file are their entries, so that
-    adding one touches nothing else.
-    """
-    OmegaConf.register_new_resolver("folder_for", folder_for, replace=True)
-    store = ConfigStore.instance()
-    for verb in verbs:
-        store.store(name=f"{verb}_schema", node=SCHEMAS[verb])
-    store.store(group="device", name=HERE, node={"name": HERE})
-    if any("kernel" in SCHEMAS[verb].__dataclass_fields__ for verb in verbs):
-        # Their names come with their folders, which a verb that asks for no kernel need not import.
-        for op in measured_ops():
-            store.store(group="kernel", name=op, node=KernelChoice(ops=[op]))
-        store.store(group="kernel", name="all", node=KernelChoice(ops=list(measured_ops())))
-        # The whole step says most beside its kernels, measured in the same minutes: kernel.ops=[step] is the step alone.
-        store.store(group="kernel", name="step", node=KernelChoice(ops=[*measured_ops(), "step"]))
-    for name in format_names("weight"):
-        store.store(group="format", name=name, node=FormatChoice(weight=name, kv=kv_of(name)))
-
-
-def kv_of(weight: str) -> str:
-    """The KV cache's format where only that of the weights is asked for."""
-    return weight if weight in format_names("kv") else "bf16"
-
-
-def measured_ops() -> tuple[str, ...]:
-    """Ops that a model's decode step may ask for; the ceiling probes are always measured."""
-    return tuple(name for name in op_names() if op_named(name).is_kernel)

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from .judge import FIRST_SHARE
 from .pair import Estimate, Quad, Side, judged, order
 from .sampling import calls_per_sample, sample
-from .trial import LONGEST_SAMPLE_S, SHARPNESS
-from .verdict import Policy, Verdict, change, confirmed, first_look
+from .trial import LONGEST_SAMPLE_S, SHARPNESS, Key
+from .verdict import Policy, Verdict, settled, suspicions, undecided
 
 
 def compare_callables(
@@ -56,13 +57,13 @@ def compare_callables(
         return judged(quads)
 
     key = ("head", "latency")
-    suspicion = first_look({key: look(budget_s / 2)}, policy)[key]
-    if not suspicion.is_change:
-        return suspicion
-    fresh = [look((end - time.monotonic()) / (policy.confirmations - done)) for done in range(policy.confirmations)]
-    last = confirmed(suspicion, fresh, least, policy)
-    seen = " and ".join(change(one.point) for one in fresh)
-    return Verdict(last.ruling, f"{suspicion.reason}; {seen} when measured again", last.estimate)
+    first = {key: look(FIRST_SHARE * budget_s)}
+    fresh: dict[Key, list[Estimate]] = {key: [] for key in suspicions(first, policy)}
+    for done in range(policy.most_confirmations):
+        if not undecided(first, fresh, policy) or (done >= policy.confirmations and time.monotonic() >= end):
+            break
+        fresh[key].append(look((end - time.monotonic()) / (policy.most_confirmations - done)))
+    return settled(first, fresh, policy, "when measured again")[key]
 
 
 def _calls(code: Iterable[Callable[[], Any]]) -> int:

@@ -37,7 +37,7 @@ from .environment import LOCKS, SUITE_LOCKS, environments
 from .judge import Comparison, compare
 from .kept import judged
 from .pair import Side
-from .process import Process
+from .process import Process, cores_but
 from .recalled import DisagreeError, Recalled, agreeing, beside_ceilings
 from .runs import are_runs, compare_runs
 from .trial import Bench, Effort, NotComparableError, Trial, is_sound
@@ -94,7 +94,7 @@ def _measured(config: DictConfig) -> tuple[Comparison, str]:
         revisions: Mapping[Side, Revision] = {"base": base, "head": head}
         with environments(revisions, SUITE_LOCKS if suite else LOCKS, progress) as runnable:
             rng = np.random.default_rng(config.seed)
-            start = functools.partial(Process, suite=suite)
+            start = functools.partial(Process, suite=suite, cores=cores_of(config))
             found = compare(Bench(runnable, folder, question, policy, effort, rng, progress, start), config.budget_s)
         return found, "" if suite else _kept(config, found, base.commit, head)
 
@@ -157,7 +157,7 @@ def _beside_ceilings(config: DictConfig, name: str) -> Iterator[tuple[Bench, Ter
     if note := overlooked(config.head, Path.cwd()):
         print(f"roofcast: {note}", file=sys.stderr)
     with side_by_side("HEAD", config.head, Path.cwd()) as (_, head, folder), Progress() as shown:
-        revisions, start = beside_ceilings(head, name)
+        revisions, start = beside_ceilings(head, name, cores_of(config))
         rng = np.random.default_rng(config.seed)
         bench = Bench(revisions, folder, question, policy_of(config), effort, rng, lambda what: shown(what, 0.0), start)
         yield bench, terms(fingerprint(), question, head.folder)
@@ -209,12 +209,16 @@ def _layers(asked: Plan, free_bytes: float) -> int:
         UsageError: if not even the smallest copy fits, or the model has a part that no step is composed of.
     """
     room = POOL_SHARE * free_bytes
-    layers = depths(asked, room)[-1]
-    (step,) = asked.steps((layers,))
-    if (needed := sum(tensor.nbytes for tensor in step.operands().values())) > room:
-        free = f"{needed / 1e9:.1f} GB for each revision, of which {room / 1e9:.1f} GB fit"
-        raise UsageError(f"kernel must be ops whose operands fit in memory twice; got step: {layers} layers take {free}")
-    return layers
+    layers, needed = 0, 0.0
+    for layers in reversed(depths(asked, room)):
+        (step,) = asked.steps((layers,))
+        needed = sum(tensor.nbytes for tensor in step.operands().values())
+        if needed <= room:
+            return layers
+    free = f"{needed / 1e9:.1f} GB for each revision, of which {room / 1e9:.1f} GB fit"
+    raise UsageError(
+        f"kernel must be ops whose operands fit in memory twice; got step: {layers} layer{'s' * (layers != 1)} take {free}"
+    )
 
 
 def _suite_question(config: DictConfig) -> dict[str, Any]:
@@ -231,7 +235,9 @@ def policy_of(config: DictConfig) -> Policy:
     for name in ("least", "least_compile", "false_discovery"):
         if not 0 < config[name] < 1:
             raise UsageError(f"{name} must be a number above 0 and below 1; got {config[name]}")
-    return Policy(config.least, config.least_compile, config.false_discovery, _from(config, "confirmations", 1))
+    least = _from(config, "confirmations", 1)
+    most = _from(config, "most_confirmations", least)
+    return Policy(config.least, config.least_compile, config.false_discovery, least, most)
 
 
 def effort_of(config: DictConfig) -> Effort:
@@ -247,6 +253,15 @@ def effort_of(config: DictConfig) -> Effort:
     # A suite says itself what of its compiling it times.
     pairs = 0 if config.suite else _from(config, "compile_pairs", 0)
     return Effort(least, _from(config, "most_quads", least), pairs, config.kernel_limit_s)
+
+
+def cores_of(config: DictConfig) -> tuple[int, ...]:
+    """Cores that the measured processes run on.
+
+    Raises:
+        UsageError: for a number out of range.
+    """
+    return cores_but(_from(config, "spare_cores", 0))
 
 
 def _from(config: DictConfig, name: str, least: int) -> int:

@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .pair import Quad, Side
+from .pair import Estimate, Quad, Side
 from .trial import Bench, Key, NotComparableError, Trial, is_fine, is_sound
-from .verdict import Ruling, Verdict, confirmed, exact_changes, exit_code, first_look
+from .verdict import Ruling, Verdict, exact_changes, exit_code, settled, suspicions, undecided
+
+FIRST_SHARE = 1 / 3
+"""Of the time, for the look at everything; what is left is for what may have changed, which is less."""
 
 Condition = Literal["newly wrong", "mended", "not measured", "missing", "new"]
 
@@ -80,23 +83,21 @@ def compare(bench: Bench, budget_s: float) -> Comparison:
     """
     start = time.monotonic()
     end = start + budget_s
-    # As much for each confirmation, which has fewer kernels to look at.
-    first = bench.run(start + budget_s / (1 + bench.policy.confirmations))
-    verdicts = first_look(first.estimates, bench.policy)
-    suspicions = [key for key, verdict in verdicts.items() if verdict.is_change]
+    first = bench.run(start + FIRST_SHARE * budget_s)
+    estimates = first.estimates
     remarks = _remarks(first)
-    if not verdicts and all(one.condition == "not measured" for one in remarks):
+    if not estimates and all(one.condition == "not measured" for one in remarks):
         raise NotComparableError(f"no kernel could be timed in both revisions: {remarks[0].kernel}: {remarks[0].reason}")
-    if suspicions:
-        fresh: list[Trial] = []
-        for number in range(bench.policy.confirmations):
-            bench.progress(f"confirming {len(suspicions)} suspicions in fresh processes")
-            left = (end - time.monotonic()) / (bench.policy.confirmations - number)
-            fresh.append(bench.run(time.monotonic() + left, only=suspicions))
-        seen = [trial.estimates for trial in fresh]
-        for key in suspicions:
-            again = [estimates[key] for estimates in seen if key in estimates]
-            verdicts[key] = confirmed(verdicts[key], again, bench.policy.least_shift(key[1]), bench.policy)
+    fresh: dict[Key, list[Estimate]] = {key: [] for key in suspicions(estimates, bench.policy)}
+    for number in range(bench.policy.most_confirmations):
+        is_late = number >= bench.policy.confirmations and time.monotonic() >= end
+        if is_late or not (wanted := undecided(estimates, fresh, bench.policy)):
+            break
+        bench.progress(f"looking again at {len(wanted)} that may have changed, in fresh processes")
+        left = (end - time.monotonic()) / (bench.policy.most_confirmations - number)
+        for key, one in bench.run(time.monotonic() + left, only=wanted).estimates.items():
+            fresh[key].append(one)
+    verdicts = settled(estimates, fresh, bench.policy)
     return Comparison(
         base=bench.revisions["base"].name,
         head=bench.revisions["head"].name,

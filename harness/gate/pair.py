@@ -35,16 +35,14 @@ class Quad:
 
     Attributes:
         base, head: as often the one as the other.
-        again: of a self-test, the head's kernel once more after each of its samples: what it would be slowed down by.
     """
 
     base: tuple[float, ...]
     head: tuple[float, ...]
-    again: tuple[float, ...] = ()
 
     @classmethod
     def read(cls, parts: Sequence[Sequence[float]]) -> Quad:
-        """What a file holds of base, head and, where there is any, again.
+        """What a file holds of base and head.
 
         Raises:
             ValueError: for a time that is none.
@@ -64,8 +62,8 @@ class Quad:
         return max(math.log(max(side) / min(side)) for side in (self.base, self.head))
 
     def slowed(self, share: float) -> Quad:
-        """With the head charged for that share of the work that it did once more."""
-        return Quad(self.base, tuple(one + share * more for one, more in zip(self.head, self.again, strict=True)))
+        """With each sample of the head charged for that share of another one, in which it did the same work."""
+        return Quad(self.base, tuple(one + share * more for one, more in zip(self.head, self.head[::-1], strict=True)))
 
 
 @dataclass(frozen=True)

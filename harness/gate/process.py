@@ -9,7 +9,8 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,12 @@ class Process:
         folder: for the links that make them importable, and what the worker says to nobody.
         suite: what pytest is to collect in the revision's folder; the kernels themselves if empty.
         module: of this package, which speaks for the kernels.
+        cores: on which it runs; wherever the gate does if empty.
     """
 
-    def __init__(self, revision: Revision, folder: Path, suite: Sequence[str] = (), module: str = "worker") -> None:
+    def __init__(
+        self, revision: Revision, folder: Path, suite: Sequence[str] = (), module: str = "worker", cores: Collection[int] = ()
+    ) -> None:
         _link(revision, folder)
         self._complaints = open(folder / "stderr.txt", "w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         paths = [str(folder)]
@@ -47,17 +51,18 @@ class Process:
             paths += [str(revision.folder), str(revision.folder / "src")]
         if revision.python == sys.executable and (also := os.environ.get("PYTHONPATH")):
             paths.append(also)
-        self._process = subprocess.Popen(
-            [revision.python, "-m", f"roofcast.harness.gate.{'suite' if suite else module}", *suite],
-            # Links would otherwise be resolved from the folder in which the gate was started.
-            cwd=revision.folder if suite else folder,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._complaints,
-            text=True,
-            encoding="utf-8",
-        )
+        with _on(cores):
+            self._process = subprocess.Popen(
+                [revision.python, "-m", f"roofcast.harness.gate.{'suite' if suite else module}", *suite],
+                # Links would otherwise be resolved from the folder in which the gate was started.
+                cwd=revision.folder if suite else folder,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._complaints,
+                text=True,
+                encoding="utf-8",
+            )
         self._answers: queue.Queue[str] = queue.Queue()
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -119,6 +124,34 @@ class Process:
         places = _PLACE.findall("\n".join(lines)) if code > 0 else []
         where = f" ({places[-1][0]}, line {places[-1][1]})" if places else ""
         return f"{how}: {lines[-1]}{where}" if lines else how
+
+
+def cores_but(spare: int) -> tuple[int, ...]:
+    """Cores for a process that leaves so many to whoever else runs, but keeps one; none where the system has no such notion.
+
+    A neighbour takes the core that is free. Were none free, it would take turns with the kernel, whose threads then wait
+    for the slowest of them. On two cores of a shared machine, with one burnt half of the time, log-ratios of quads
+    scattered by 0.05 on one core, and by 0.2 on both (`roofcast gate selftest load=true spare_cores=0`).
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return ()
+    mine = sorted(os.sched_getaffinity(0))
+    # The first ones serve the interrupts more often.
+    return tuple(mine[min(spare, len(mine) - 1) :])
+
+
+@contextmanager
+def _on(cores: Collection[int]) -> Iterator[None]:
+    """Processes that are started within have these cores from their first thread on, as pools of threads are sized early."""
+    if not cores:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _link(revision: Revision, folder: Path) -> None:

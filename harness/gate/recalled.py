@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,17 +23,20 @@ class DisagreeError(Exception):
     """No two captures agree; the text says by how much, as a sentence."""
 
 
-def beside_ceilings(head: Revision, name: str) -> tuple[Mapping[Side, Revision], Callable[[Revision, Path], Process]]:
+def beside_ceilings(
+    head: Revision, name: str, cores: Collection[int]
+) -> tuple[Mapping[Side, Revision], Callable[[Revision, Path], Process]]:
     """The machine's ceilings as the base of a revision, and what starts the workers of both.
 
     Args:
         head: whose kernels are measured.
         name: of the base, for people.
+        cores: on which both run.
     """
     base = replace(head, name=name)
 
     def start(revision: Revision, folder: Path) -> Process:
-        return Process(revision, folder, module="yardstick" if revision is base else "worker")
+        return Process(revision, folder, module="yardstick" if revision is base else "worker", cores=cores)
 
     return {"base": base, "head": head}, start
 

@@ -21,7 +21,7 @@ from ..errors import UsageError
 from .judge import Comparison, Remark
 from .pair import Quad, Side, judged
 from .trial import Key, NotComparableError
-from .verdict import Policy, first_look
+from .verdict import Policy, of_one_look
 
 FEWEST = 2
 """Pairs of runs; a single one could not tell a change from the machine's."""
@@ -78,7 +78,7 @@ def compare_runs(base: str | None, head: str | None, policy: Policy) -> Comparis
     return Comparison(
         base=f"{base} ({len(turns)} runs)",
         head=f"{head} ({len(turns)} runs)",
-        verdicts=first_look({key: judged(taken) for key, taken in quads.items()}, policy),
+        verdicts=of_one_look({key: judged(taken) for key, taken in quads.items()}, policy),
         remarks=remarks,
         exact_changes=[],
         changed_code={},

@@ -89,7 +89,6 @@ class Bench:
         rng: of the order of everything.
         progress: told what is being done.
         start: starts a worker on a revision in a folder.
-        again: the head runs every sample once more, for a self-test to charge it with.
         besides: called with the processes and the kernels that stand ready in them, after those were measured.
     """
 
@@ -101,7 +100,6 @@ class Bench:
     rng: np.random.Generator
     progress: Callable[[str], None]
     start: Callable[[Revision, Path], Process] = Process
-    again: bool = False
     besides: Callable[[Mapping[Side, Process], Sequence[str]], None] = lambda workers, kernels: None
 
     def run(self, deadline: float, only: Iterable[Key] | None = None) -> Trial:
@@ -220,12 +218,9 @@ class Bench:
 
     def _compare(self, trial: Trial, workers: Mapping[Side, Process], key: Key, what: str, turns: Sequence[Side]) -> None:
         seconds: dict[Side, list[float]] = {"base": [], "head": []}
-        again: list[float] = []
         for side in turns:
             seconds[side].append(self._ask(trial, workers, side, what, key[0])["seconds"])
-            if self.again and side == "head":
-                again.append(self._ask(trial, workers, side, what, key[0])["seconds"])
-        quad = Quad(tuple(seconds["base"]), tuple(seconds["head"]), tuple(again))
+        quad = Quad(tuple(seconds["base"]), tuple(seconds["head"]))
         trial.quads.setdefault(key, []).append(quad)
 
     def _is_sharp(self, trial: Trial, name: str) -> bool:

@@ -29,13 +29,15 @@ class Policy:
         least: relative change of a latency that matters.
         least_compile: relative change of a compile time that matters.
         false_discovery: accepted share of false ones among the suspicions, over all kernels and quantities.
-        confirmations: fresh pairs of processes that must all show a suspected change.
+        confirmations: fresh pairs of processes that judge what seems to have changed, at the least.
+        most_confirmations: where so many do not suffice.
     """
 
     least: float = 0.03
     least_compile: float = 0.10
-    false_discovery: float = 0.01
-    confirmations: int = 2
+    false_discovery: float = 0.05
+    confirmations: int = 4
+    most_confirmations: int = 8
 
     def least_shift(self, quantity: Quantity) -> float:
         """The least change as a logarithm."""
@@ -56,65 +58,148 @@ class Verdict:
     reason: str
     estimate: Estimate
 
-    @property
-    def is_change(self) -> bool:
-        """Something differs; before it was confirmed, something may."""
-        return self.ruling in ("slower", "faster")
 
-
-def first_look(estimates: Mapping[tuple[_Name, Quantity], Estimate], policy: Policy) -> dict[tuple[_Name, Quantity], Verdict]:
-    """Verdicts from one pair of processes; those that speak of a change are suspicions still.
+def of_one_look(estimates: Mapping[tuple[_Name, Quantity], Estimate], policy: Policy) -> dict[tuple[_Name, Quantity], Verdict]:
+    """Verdicts where nothing can be measured again.
 
     The false-discovery rate is controlled over everything that was judged (Benjamini and Hochberg 1995).
     """
     names = list(estimates)
     adjusted = stats.false_discovery_control([estimates[name].p for name in names]) if names else np.array([])
     return {
-        name: _first(estimates[name], float(p), policy.least_shift(name[1]), policy.false_discovery)
+        name: _alone(estimates[name], float(p), policy.least_shift(name[1]), policy.false_discovery)
         for name, p in zip(names, adjusted, strict=True)
     }
 
 
-def _first(found: Estimate, p: float, least: float, false_discovery: float) -> Verdict:
+def suspicions(estimates: Mapping[tuple[_Name, Quantity], Estimate], policy: Policy) -> list[tuple[_Name, Quantity]]:
+    """What to measure again: whatever differs by half the least change or more, be it by chance.
+
+    Two processes with the same code differ by where their memory lies, mostly by one percent and at times by ten. So one
+    pair of them neither shows a change nor, unless it sees next to none, that there is none.
+    """
+    return [key for key, one in estimates.items() if abs(one.point) >= policy.least_shift(key[1]) / 2]
+
+
+def undecided(
+    first: Mapping[tuple[_Name, Quantity], Estimate],
+    fresh: Mapping[tuple[_Name, Quantity], Sequence[Estimate]],
+    policy: Policy,
+) -> list[tuple[_Name, Quantity]]:
+    """What another fresh pair of processes should look at.
+
+    Most suspicions are chance, and two pairs that see next to nothing are enough to say so. Looking on after the least
+    number of pairs may add false alarms, but more pairs must then agree.
+
+    Args:
+        first, fresh: as for `settled`.
+    """
+    verdicts = settled(first, fresh, policy)
+    return [key for key, seen in fresh.items() if _is_open(seen, verdicts[key].ruling, policy.least_shift(key[1]), policy)]
+
+
+def _is_open(seen: Sequence[Estimate], ruling: Ruling, least: float, policy: Policy) -> bool:
+    if len(seen) < policy.confirmations:
+        return len(seen) < 2 or any(abs(one.point) >= least / 2 for one in seen)
+    return ruling == "inconclusive" and len(seen) < policy.most_confirmations
+
+
+def settled(
+    first: Mapping[tuple[_Name, Quantity], Estimate],
+    fresh: Mapping[tuple[_Name, Quantity], Sequence[Estimate]],
+    policy: Policy,
+    again: str = "in fresh pairs of processes",
+) -> dict[tuple[_Name, Quantity], Verdict]:
+    """Verdicts on everything; the fresh pairs of processes alone have a say where there are any.
+
+    A change is one where the median of the fresh pairs is at least the least change, three in four of them show at least
+    half of it in that direction, and it is sure: by how far the pairs lie apart, for they are what varies (Kalibera and
+    Jones 2013, "Rigorous benchmarking in reasonable time"), and with the false-discovery rate controlled over everything
+    that was judged (Benjamini and Hochberg 1995).
+
+    Args:
+        first: estimates of the first look.
+        fresh: one estimate per pair of processes, of what was suspected.
+        again: how it was measured again, in words.
+    """
+    full = {
+        key: taken
+        for key, taken in fresh.items()
+        if len(taken) >= policy.confirmations or not _is_open(taken, "inconclusive", policy.least_shift(key[1]), policy)
+    }
+    p = np.array([_p_of_pairs(full[key]) if key in full else 1.0 for key in first])
+    adjusted = dict(zip(first, stats.false_discovery_control(p), strict=True)) if first else {}
+    verdicts = {}
+    for key, seen in first.items():
+        least = policy.least_shift(key[1])
+        if key in full:
+            verdicts[key] = _settled(seen, full[key], float(adjusted[key]), least, policy, again)
+        elif key in fresh:
+            missing = f"only {len(fresh[key])} of {policy.confirmations} times could it be measured {again}"
+            verdicts[key] = Verdict("inconclusive", f"{change(seen.point)} at first; {missing}", seen)
+        else:
+            verdicts[key] = _alone(seen, 1.0, least, policy.false_discovery)
+    return verdicts
+
+
+def _alone(found: Estimate, p: float, least: float, false_discovery: float) -> Verdict:
     counts = f"{found.count} interleaved comparisons"
     if abs(found.point) >= least and p <= false_discovery:
-        ruling: Ruling = "slower" if found.point > 0 else "faster"
-        return Verdict(ruling, f"{change(found.point)} in {counts}, adjusted p {p:.2g}", found)
+        return Verdict(_direction(found.point), f"{change(found.point)} in {counts}, adjusted p {p:.2g}", found)
     if -least < found.low and found.high < least:
         return Verdict("same", f"within {_less(least)} either way in {counts}", found)
     between = f"between {change(found.low)} and {change(found.high)} after {counts}"
     return Verdict("inconclusive", f"{between}: neither within {_less(least)} nor a sure change", found)
 
 
-def confirmed(suspicion: Verdict, fresh: Sequence[Estimate], least: float, policy: Policy) -> Verdict:
-    """The last word on a suspicion, from estimates in pairs of processes that were started for it.
+def _settled(first: Estimate, fresh: Sequence[Estimate], p: float, least: float, policy: Policy, again: str) -> Verdict:
+    pooled = _pooled(fresh)
+    sign = math.copysign(1.0, pooled.point)
+    points = [one.point for one in fresh]
+    showing = sum(sign * one >= least / 2 for one in points)
+    seen = f"{change(first.point)} at first, {', '.join(map(change, points))} {again}"
+    enough = _enough(len(fresh))
+    if sign * pooled.point >= least and showing >= enough and p <= policy.false_discovery:
+        return Verdict(_direction(pooled.point), f"{seen}, adjusted p {p:.2g}", pooled)
+    if sum(abs(one) < least for one in points) >= enough and abs(pooled.point) < least:
+        return Verdict("same", f"{seen}: within {_less(least)} either way", pooled)
+    return Verdict("inconclusive", f"{seen}: neither within {_less(least)} nor a sure change", pooled)
 
-    Two processes with the same code differ by where their memory lies, so that within one pair of them a difference
-    can be sure and yet not be the code's. A change is confirmed where each fresh pair shows at least half the least
-    change in the same direction, for sure, and their mean is at least the least change.
 
-    Args:
-        suspicion: of the first look.
-        fresh: one estimate per pair of processes.
-        least: change that matters, as a logarithm.
+def _enough(pairs: int) -> int:
+    """How many of the pairs must show a change: three in four, so that one may lie badly in memory."""
+    return math.ceil(3 * pairs / 4)
+
+
+def _p_of_pairs(fresh: Sequence[Estimate]) -> float:
+    """Of no difference, by a t test of the pairs' estimates.
+
+    From six pairs on the mean is trimmed by one on each side, so that one pair that lies badly in memory neither makes a
+    change nor hides one (Yuen 1974, "The two-sample trimmed t for unequal population variances", of one sample here).
     """
-    if len(fresh) < policy.confirmations:
-        missing = f"only {len(fresh)} of {policy.confirmations} fresh pairs of processes could be measured in the time given"
-        return Verdict("inconclusive", f"{suspicion.reason}; {missing}", suspicion.estimate)
-    sign = 1 if suspicion.ruling == "slower" else -1
-    pooled = Estimate(
+    count = len(fresh)
+    if count < 2:
+        return fresh[0].p
+    points = np.sort([one.point for one in fresh])
+    cut = 1 if count >= 6 else 0
+    mean = points[cut : count - cut].mean()
+    error = np.clip(points, points[cut], points[count - cut - 1]).std(ddof=1) / ((1 - 2 * cut / count) * math.sqrt(count))
+    return float(2 * stats.t.sf(abs(mean) / error, count - 2 * cut - 1)) if error else 0.0
+
+
+def _pooled(fresh: Sequence[Estimate]) -> Estimate:
+    """The median of the pairs, with all that their intervals hold."""
+    return Estimate(
         min(one.low for one in fresh),
-        float(np.mean([one.point for one in fresh])),
+        float(np.median([one.point for one in fresh])),
         max(one.high for one in fresh),
         max(one.p for one in fresh),
         sum(one.count for one in fresh),
     )
-    seen = " and ".join(change(one.point) for one in fresh)
-    if sign * pooled.point >= least and all(sign * one.point >= least / 2 and one.p <= policy.false_discovery for one in fresh):
-        return Verdict(suspicion.ruling, f"{suspicion.reason}; confirmed by {seen} in fresh processes", pooled)
-    if all(abs(one.point) < least for one in fresh):
-        return Verdict("same", f"{change(suspicion.estimate.point)} at first, but {seen} in fresh processes", pooled)
-    return Verdict("inconclusive", f"{change(suspicion.estimate.point)} at first, and {seen} in fresh processes", pooled)
+
+
+def _direction(point: float) -> Ruling:
+    return "slower" if point > 0 else "faster"
 
 
 def exact_changes(base: Mapping[str, float | None], head: Mapping[str, float | None]) -> dict[str, tuple[float, float]]:

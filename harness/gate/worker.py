@@ -110,16 +110,12 @@ class Worker:
         """One sample, in seconds per call."""
         return {"seconds": self._prepared[kernel].sample()}
 
-    def series(self, kernel: str, seconds: float, *, again: bool) -> dict[str, Any]:
-        """Samples one after the other as pytest-benchmark takes them: for so many seconds by the first, and at least five.
-
-        Returns:
-            Pairs of seconds: a sample and, with `again`, the same once more, for a self-test to charge a share of.
-        """
+    def series(self, kernel: str, seconds: float) -> dict[str, Any]:
+        """Samples one after the other as pytest-benchmark takes them: for so many seconds by the first, and at least five."""
         sample = self._prepared[kernel].sample
         calls = self._prepared[kernel].calls_per_sample
         rounds = max(_PEER_LEAST, math.ceil(seconds / (calls * sample())))
-        return {"samples": [(calls * sample(), calls * sample() if again else 0.0) for _ in range(rounds)]}
+        return {"samples": [calls * sample() for _ in range(rounds)]}
 
     def compile(self, kernel: str) -> dict[str, float]:
         """Lowers and compiles a prepared kernel anew, in seconds."""

@@ -62,7 +62,7 @@ class Words:
     """The printed answer of every cell, small enough to travel.
 
     Attributes:
-        cells: one text per cell, fields parted by tabs: place of the refusal after `!`, else places of the figures' names and
+        cells: one text per cell, fields parted by bars: place of the refusal after `!`, else places of the figures' names and
             of two sentences, then low, point and high of each figure as printed.
         figures: tuples of names and units.
         texts: sentences.
@@ -86,7 +86,7 @@ def words(found: Sequence[Answer]) -> Words:
         names = tuple((row[0], row[1]) for row in table.rows)
         said = [texts.setdefault(note, len(texts)) for note in table.notes[:2]]
         values = [cell for row in table.rows for cell in row[2:]]
-        cells.append("\t".join([str(figures.setdefault(names, len(figures))), *map(str, said), *values]))
+        cells.append("|".join([str(figures.setdefault(names, len(figures))), *map(str, said), *values]))
     return Words(cells, [[list(one) for one in names] for names in figures], list(texts))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ...kernels.model import Model
-from ..config.schemas import kv_of
+from ..config.registration import kv_of
 from ..facts.catalogue import resolve
 from ..facts.envelope import Envelope
 from ..facts.models import model_named

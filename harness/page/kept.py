@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..config.schemas import measured_ops
+from ..config.registration import measured_ops
 from ..history.verdicts import verdicts
 from ..store.store import Report, Store
 

@@ -14,6 +14,7 @@ from ..facts.devices import device_named
 from ..page.data import gather
 from ..page.grid import Grid, models
 from ..report.output import checked, write_text
+from ..report.progress import Progress
 from ..store.store import Store
 
 
@@ -28,11 +29,14 @@ def run(config: DictConfig) -> int:
         raise UsageError("output must be a file ending in .html; got nothing")
     grid = grid_of(config)
     compare = [resolve("device", one) for one in config.compare]
-    data = gather(Store(config.results), grid, compare)
-    # Plotting takes a second to import, which nothing that fails before should pay.
-    from ..page.build import export, html
+    with Progress() as progress:
+        progress("predicting", 0.0)
+        data = gather(Store(config.results), grid, compare)
+        progress("drawing", 0.8)
+        # Plotting takes a second to import, which nothing that fails before should pay.
+        from ..page.build import export, html
 
-    write_text(html(data), output)
+        write_text(html(data), output)
     measured = f"{data.measured} measurements" if data.measured else f"no measurements in {config.results!r} (roofcast bench)"
     print(f"{output}: {measured}, {len(data.words.cells):,} predictions, {output.stat().st_size / 1e6:.1f} MB")
     if config.plots is not None:

@@ -31,7 +31,8 @@ LEAST_CHUNKS, LEAST_TOKENS, MOST_TOKENS = 32, 64, 1024
 RUN = 16
 """Values that are summed up in registers before the sums go back to memory. The columns of a longer run would not be
 read in the order in which they lie in memory, and wait for it."""
-
+TOGETHER = 4
+"""Keys that are read side by side, and share what is loaded of the queries: as many as leave their sums in registers."""
 AHEAD = 4096
 """Elements between what is computed on and what is asked for: two pages of bfloat16. There is so much to compute for each
 cached row that the CPU does not come to ask for the next ones in time by itself."""
@@ -48,26 +49,31 @@ def _attend(queries: int, *, scaled: bool, capped: bool, biased: bool) -> Kernel
     room_for_scales = room if scaled else LANES
     spread = adjust.spread(queries) if scaled else adjust.no_spread
     rescaled = adjust.scaled if scaled else adjust.as_they_are
-    pair = 2 * queries
+    pair, several = 2 * queries, TOGETHER * queries
     squashed = adjust.squashed if capped else adjust.as_they_are
     moved = adjust.biased if biased else adjust.as_they_are
 
     @helper
     def products(query, rows, keys, token, last):
-        """For each query a vector whose lanes add up to its score, but for columns that make no whole pair."""
-        sums = vectors.filled(0, queries)
+        """For each of `TOGETHER` tokens and each query a vector whose lanes add up to its score, but for columns that make no
+        whole pair.
+        """
+        sums = vectors.filled(0, several)
+        some = lanes.rows_apart(token, 1, last, TOGETHER, 1)
+        ahead = token + AHEAD // keys.shape[1]
+        later = lanes.rows_apart(ahead, 1, ahead + TOGETHER, TOGETHER, 1)
         for column in range(0, keys.shape[1] // PAIR * PAIR, PAIR):
-            lanes.prefetch_pairs(keys, (token + AHEAD // keys.shape[1],), column, 1)
-            part = lanes.load_pairs(keys, (min(token, last),), column, 1)
-            sums = vectors.add_pair_products(sums, lanes.load_pairs(query, rows, column, 1), part)
+            lanes.prefetch_pairs(keys, later, column, 1)
+            part = lanes.load_pairs(keys, some, column, 1)
+            sums = vectors.add_pair_products(sums, part, lanes.load_pairs(query, rows, column, 1))
         return sums
 
     @helper
     def last_products(query, rows, keys, token, last):
         """The columns that `products` leaves out. Together, they would push its sums out of their registers."""
         column = keys.shape[1] // PAIR * PAIR
-        part = lanes.load_last_pairs(keys, (min(token, last),), column)
-        return vectors.add_pair_products(vectors.filled(0, queries), lanes.load_pairs(query, rows, column, 1), part)
+        part = lanes.load_last_pairs(keys, lanes.rows_apart(token, 1, last, TOGETHER, 1), column)
+        return vectors.add_pair_products(vectors.filled(0, several), part, lanes.load_pairs(query, rows, column, 1))
 
     score_tile, score_tile_end = (_tile(tokens, function) for function in (products, last_products))
 
@@ -144,17 +150,17 @@ def _attend(queries: int, *, scaled: bool, capped: bool, biased: bool) -> Kernel
 
 
 def _tile(tokens: int, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The vectors of a function of so many tokens, 4 or 16, one token after the other as they lie in memory."""
-    inner = function if tokens == 4 else _tile(4, function)
-    step = tokens // 4
+    """The vectors of so many tokens, 4 or 16, by a function that gives those of `TOGETHER`."""
+    if tokens == TOGETHER:
+        return function
 
     @helper
     def tile(query, rows, keys, token, last):
         return vectors.joined(
-            inner(query, rows, keys, token, last),
-            inner(query, rows, keys, token + step, last),
-            inner(query, rows, keys, token + 2 * step, last),
-            inner(query, rows, keys, token + 3 * step, last),
+            function(query, rows, keys, token, last),
+            function(query, rows, keys, token + TOGETHER, last),
+            function(query, rows, keys, token + 2 * TOGETHER, last),
+            function(query, rows, keys, token + 3 * TOGETHER, last),
         )
 
     return tile

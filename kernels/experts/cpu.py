@@ -63,18 +63,17 @@ def numba(
     factors: Float[Array, "top_k"] | None = None,
 ) -> Float[Array, "*top_k n"]:
     """Each chosen weight is read once, where it stays."""
-    parts = row_products(workload.weight_format, weight, x.reshape(-1, workload.k))
+    parts = row_products(workload.weight_format, weight, x.reshape(-1, workload.k), workload.activation_format)
     operands = (parts.values, parts.scales, chosen, parts.factors)
     products = jax.ShapeDtypeStruct((workload.top_k, workload.n), jnp.float32)
     if factors is None:
         y = _dot_chosen(parts.kernel)(*operands, results=products, units=workload.top_k * workload.n, grain=grain(parts.values))
         of_rows = parts.of_rows[chosen] if parts.of_rows.ndim else parts.of_rows
-        return (y * of_rows * parts.of_vectors).astype(x.dtype)
-    of_vectors = jnp.broadcast_to(parts.of_vectors, (workload.top_k, 1))[:, 0]
+        return (y * of_rows).astype(x.dtype)
     _, y = _dot_combined(parts.kernel)(
         *operands,
         parts.of_rows if parts.of_rows.ndim else parts.of_rows[None, None],
-        factors.astype(jnp.float32) * of_vectors,
+        factors.astype(jnp.float32),
         results=(products, jax.ShapeDtypeStruct((workload.n,), jnp.float32)),
         units=workload.n,
         grain=grain(parts.values),

@@ -11,17 +11,30 @@ An op's `cpu.py` needs a body over a range of units and one call of it:
 """
 
 from .kernel import Kernel, kernel, unusable
-from .widths import LANES, PAIR, unit_of
+from .widths import BLOCK, LANES, PAIR, unit_of
 
 try:
     from numba.extending import register_jitable
 
-    from . import lanes, nibbles, vectors
+    from . import digits, lanes, nibbles, vectors
 
     # Always in line: vectors that pass through a call go through memory. C never calls it, and a wrapper for C would be
     # compiled with all that is in line in it.
     helper = register_jitable(forceinline=True, no_cfunc_wrapper=True)
 except ImportError:  # `unusable` says so, and no body is ever compiled
-    helper, lanes, nibbles, vectors = (lambda function: function), None, None, None
+    helper, digits, lanes, nibbles, vectors = (lambda function: function), None, None, None, None
 
-__all__ = ["LANES", "PAIR", "Kernel", "helper", "kernel", "lanes", "nibbles", "unit_of", "unusable", "vectors"]
+__all__ = [
+    "BLOCK",
+    "LANES",
+    "PAIR",
+    "Kernel",
+    "digits",
+    "helper",
+    "kernel",
+    "lanes",
+    "nibbles",
+    "unit_of",
+    "unusable",
+    "vectors",
+]

@@ -2,8 +2,8 @@
 
 A matrix is `values`, bytes in the order of `formats.base.FourBit`, and `scales`, one per group of 32 or 128. Scales of
 float16, whose bits come as int16, go with the integers of `Int4`; those of E8M0, uint8, with E2M1 numbers. Which weight
-meets which lane is what costs the fewest instructions. The vector x that they are multiplied by comes in that order,
-`INTEGER_COLUMNS`, `FLOAT_COLUMNS` or `E2M1_COLUMNS`, a row for each 128 columns.
+meets which lane is what costs the fewest instructions. The vector x that they are multiplied by comes in that order, a row
+for each 128 columns: as `digits` stores it, or as float32 in the order `FLOAT_COLUMNS` or `E2M1_COLUMNS`.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ from numba import types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
 
+from . import digits
 from .engine import instruction
 from .generate import F16, HALVES, I8, I16, I32, INTS, SHORTS, VECTOR, WORD, add_product, constant, pack, read, same, unpack
-from .widths import LANES
+from .widths import BLOCK, LANES
 
-COLUMNS = 128
-"""Weights of a row that are taken at a time."""
-_BYTES = COLUMNS // 2
+_BYTES = BLOCK // 2
 _BYTES_PER_32 = 16
+_UNITS = BLOCK // 32
 _NIBBLES = range(4)
 """Of a 16-bit word."""
-_WORDS = ir.VectorType(I16, 2 * LANES)
-"""All of a line."""
+_LINE = ir.VectorType(I8, _BYTES)
 
 
 def _column(byte: int, high: int) -> int:
@@ -40,50 +39,56 @@ def _column_of_word(word: int, nibble: int) -> int:
     return _column(2 * word + nibble // 2, nibble % 2)
 
 
-INTEGER_COLUMNS = [_column_of_word(word, nibble) for nibble in _NIBBLES for word in range(2 * LANES)]
-"""The column that belongs to each place among 128 where x is integers of 16 bits."""
-PIECE_BITS = 15
-"""Such a number of x is two integers, the second counting for 2^-15 of the first; none exceeds 2^14, so that products add
-up exactly. A row of x is the 128 first ones and then the 128 second ones."""
 E2M1_DOUBLED = (0, 1, 2, 3, 4, 6, 8, 12)
 """Magnitudes of E2M1 as integers."""
-_INT4_TABLE = [code - 8 for code in range(16)]
-_E2M1_TABLE = [*E2M1_DOUBLED, *(-magnitude for magnitude in E2M1_DOUBLED)]
+INT4_OFFSET, E2M1_OFFSET = 8, E2M1_DOUBLED[-1]
+"""What is added to weights as integers, so that none is negative."""
+_E2M1_TABLE = [E2M1_OFFSET + sign * magnitude for sign in (1, -1) for magnitude in E2M1_DOUBLED]
 
 
 def multiplies_integers() -> bool:
-    """Whether the CPU, as Numba sees it, multiplies and adds up pairs of 16-bit integers in one instruction (AVX-512 VNNI)."""
+    """Whether the CPU, as Numba sees it, adds up four products of 8-bit integers in one instruction (AVX-512 VNNI)."""
     context: Any = cpu_target.target_context
     _, _, features = context.codegen().magic_tuple()
     return "+avx512vnni" in features.split(",")
 
 
-def _integers(table: Sequence[int]) -> Callable[..., list[list[Any]]]:
-    """Makes what gives each row the sums of the four nibbles of two neighbouring words, which stand for what a table says."""
+def _integers(count: int, table: Sequence[int] | None) -> Callable[..., list[list[Any]]]:
+    """Makes what gives each row the sums of the eight nibbles of each 32-bit word, which stand for what a table says, if any.
+
+    The vector comes as a row of `digits`. From the highest digit on, sums are shifted up and the next digit's products
+    added: that is exact.
+    """
 
     def sums_of(builder: Any, places: Sequence[Any], x: Any) -> list[list[Any]]:
-        add_pairs = _intrinsic(builder, "llvm.x86.avx512.vpdpwssd.512", [INTS, INTS, INTS])
-        # Of an index, the low five bits count: what lies above the nibble does not if the table is there twice.
-        look_up = _intrinsic(builder, "llvm.x86.avx512.permvar.hi.512", [_WORDS, _WORDS])
-        numbers = ir.Constant(_WORDS, [*table, *table])
-        sums = [[same(INTS, 0)] * len(places) for _ in (0, 1)]
-        words = [read(builder, place, _WORDS) for place in places]
-        for nibble in _NIBBLES:
-            starts = [piece * COLUMNS + nibble * 2 * LANES for piece in (0, 1)]
+        kind = ir.FunctionType(INTS, [INTS, INTS, INTS])
+        add_products = builder.module.declare_intrinsic("llvm.x86.avx512.vpdpbusd.512", (), kind)
+        low = same(_LINE, 15)
+        lines = [read(builder, place, _LINE) for place in places]
+        shifted = [builder.bitcast(builder.lshr(builder.bitcast(line, INTS), same(INTS, 4)), _LINE) for line in lines]
+        halves = [[builder.and_(part, low) for part in pair] for pair in zip(lines, shifted, strict=True)]
+        if table:
+            halves = [[_looked_up(builder, table, half) for half in pair] for pair in halves]
+        offset = read(builder, builder.gep(x, [I32(digits.offsets_at(count))]), INTS)
+        sums = [offset if count == 1 else same(INTS, 0)] * len(places)
+        for digit in range(count):
+            starts = [digit * BLOCK + half * _BYTES for half in (0, 1)]
             factors = [read(builder, builder.gep(x, [I32(start)]), INTS) for start in starts]
-            for row, word in enumerate(words):
-                weights = builder.call(look_up, [numbers, builder.lshr(word, same(_WORDS, 4 * nibble))])
-                for totals, factor in zip(sums, factors, strict=True):
-                    totals[row] = builder.call(add_pairs, [totals[row], builder.bitcast(weights, INTS), factor])
-        firsts, seconds = ([builder.sitofp(total, VECTOR) for total in totals] for totals in sums)
-        share = same(VECTOR, 2.0**-PIECE_BITS)
-        return [[add_product(builder, first, second, share) for first, second in zip(firsts, seconds, strict=True)]]
+            if digit:
+                sums = [builder.shl(one, same(INTS, digits.BITS)) for one in sums]
+            if 0 < digit == count - 1:
+                sums = [builder.add(one, offset) for one in sums]
+            for row, pair in enumerate(halves):
+                for half, factor in zip(pair, factors, strict=True):
+                    sums[row] = builder.call(add_products, [sums[row], builder.bitcast(half, INTS), factor])
+        return [[builder.sitofp(one, VECTOR) for one in sums]]
 
     return sums_of
 
 
-def _intrinsic(builder: Any, name: str, kinds: Sequence[Any]) -> Any:
-    return builder.module.declare_intrinsic(name, (), ir.FunctionType(kinds[0], kinds))
+def _looked_up(builder: Any, table: Sequence[int], codes: Any) -> Any:
+    look_up = builder.module.declare_intrinsic("llvm.x86.avx512.pshuf.b.512", (), ir.FunctionType(_LINE, [_LINE, _LINE]))
+    return builder.call(look_up, [ir.Constant(_LINE, [*table] * (_BYTES // len(table))), codes])
 
 
 _WORD_NIBBLES = range(8)
@@ -131,7 +136,7 @@ def _e2m1_floats(builder: Any, places: Sequence[Any], x: Any) -> list[list[Any]]
         words = [read(builder, builder.gep(place, [I32(half * _BYTES // 2)]), SHORTS) for place in places]
         sums = [same(VECTOR, -0.0)] * len(places)
         for nibble in _NIBBLES:
-            factor = read(builder, builder.gep(x, [I32(half * COLUMNS // 2 + nibble * LANES)]), VECTOR)
+            factor = read(builder, builder.gep(x, [I32(half * BLOCK // 2 + nibble * LANES)]), VECTOR)
             for row, word in enumerate(words):
                 top = builder.shl(word, same(SHORTS, 12 - 4 * nibble))
                 # The sign stays where it is, and is copied to places that must be empty.
@@ -156,15 +161,15 @@ def _e8m0_scales(builder: Any, place: Any, groups: int) -> Any:
 class _Matrix:
     """Values and scales of a matrix while code is generated."""
 
-    def __init__(self, context: Any, builder: Any, kinds: Sequence[Any], values: Sequence[Any], x: Any, group: int) -> None:
-        self.builder, self.groups = builder, COLUMNS // group
+    def __init__(self, context: Any, builder: Any, kinds: Sequence[Any], values: Sequence[Any], group: int, count: int) -> None:
+        self.builder, self.groups, self.digits = builder, BLOCK // group, count
         self.bytes, self.scales = (
             context.make_array(kind)(context, builder, value) for kind, value in zip(kinds, values, strict=True)
         )
         is_e8m0 = kinds[1].dtype == types.uint8
         self.scales_of, self.scale_type = (_e8m0_scales, I8) if is_e8m0 else (_float16_scales, I16)
-        if x.dtype == types.int16:
-            self.products = _integers(_E2M1_TABLE if is_e8m0 else _INT4_TABLE)
+        if count:
+            self.products = _integers(count, _E2M1_TABLE if is_e8m0 else None)
         else:
             self.products = _e2m1_floats if is_e8m0 else _int4_floats
 
@@ -202,34 +207,45 @@ class _Matrix:
         All rows at a time, so that what is loaded of x is loaded once.
         """
         scales = [self.scales_of(self.builder, place, self.groups) for _, place in places]
+        groups = self.groups
+        if self.digits:
+            groups, scales = _UNITS, self._in_units(scales, x)
         parts = self.products(self.builder, [place for place, _ in places], x)
         for number, sums in enumerate(parts):
-            first, each = number * self.groups // len(parts), LANES * len(parts) // self.groups
+            first, each = number * groups // len(parts), LANES * len(parts) // groups
             lanes = ir.Constant(INTS, [first + lane // each for lane in range(LANES)])
             spread = [self.builder.shuffle_vector(one, one, lanes) for one in scales]
             totals = [add_product(self.builder, *terms) for terms in zip(totals, sums, spread, strict=True)]
         return list(totals)
 
+    def _in_units(self, scales: Sequence[Any], x: Any) -> list[Any]:
+        """The scales of each 32 columns, times the units of the vector there."""
+        units = read(
+            self.builder, self.builder.gep(x, [I32(digits.units_at(self.digits))]), ir.VectorType(ir.FloatType(), _UNITS)
+        )
+        each = ir.Constant(ir.VectorType(I32, _UNITS), [index * self.groups // _UNITS for index in range(_UNITS)])
+        return [self.builder.fmul(self.builder.shuffle_vector(one, one, each), units) for one in scales]
+
 
 def _products(places: Callable[[_Matrix, Any, Any], tuple[Any, Any]]) -> Callable[..., Any]:
-    def add(_typing: Any, total: Any, values: Any, scales: Any, rows: Any, block: Any, x: Any, group: Any) -> Any:
-        size = constant(group)
+    def add(_typing: Any, total: Any, values: Any, scales: Any, rows: Any, block: Any, x: Any, group: Any, count: Any) -> Any:
+        size, number = constant(group), constant(count)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            totals, *arrays, rows, block, x, _ = arguments
-            matrix = _Matrix(context, builder, signature.args[1:3], arrays, signature.args[5], size)
+            totals, *arrays, rows, block, x, _, _ = arguments
+            matrix = _Matrix(context, builder, signature.args[1:3], arrays, size, number)
             made = context.make_array(signature.args[5])(context, builder, x)
             start = builder.mul(block, unpack(builder, made.shape)[1])
             blocks = [places(matrix, row, block) for row in unpack(builder, rows)]
             return pack(builder, matrix.add_products(unpack(builder, totals), blocks, builder.gep(made.data, [start])))
 
-        return total(total, values, scales, rows, types.int64, x, group), generate
+        return total(total, values, scales, rows, types.int64, x, group, count), generate
 
     return instruction(add)
 
 
 add_products = _products(_Matrix.places)
-"""`add_products(total, values, scales, rows, block, x, group)` adds to each vector of `total` the products of a block of
-128 columns of a row with row `block` of `x`, lane by lane. `group` is a constant."""
+"""`add_products(total, values, scales, rows, block, x, group, count)` adds to each vector of `total` the products of a block
+of 128 columns of a row with row `block` of `x`, which is in `count` digits, or float32 if that is 0. Both are constants."""
 add_last_products = _products(_Matrix.padded)
 """The same for the last block of rows that end before it does."""

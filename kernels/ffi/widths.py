@@ -6,6 +6,8 @@ LANES = 16
 """Numbers in a vector."""
 PAIR = 2 * LANES
 """Columns that are read at a time."""
+BLOCK = 128
+"""Columns that are taken at a time where scales change along a row: a line of cache of weights of four bits."""
 
 
 def unit_of(dtype: Any) -> float:

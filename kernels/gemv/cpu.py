@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache
 from typing import Any
 
 import jax
@@ -12,13 +12,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..blocks import block_size
-from ..ffi import PAIR, Kernel, helper, kernel, lanes, nibbles, unit_of, unusable, vectors
+from ..ffi import BLOCK, PAIR, Kernel, helper, kernel, lanes, nibbles, unit_of, unusable, vectors
 from ..formats import format_named
 from ..formats.base import FourBit, Int4
 from ..op import implementation
 from ..plain import refusal
 from .around import fusing
-from .arranged import arranged
+from .arranged import as_floats, in_digits
 from .workload import Gemv
 
 ROWS = 8
@@ -28,8 +28,6 @@ GRAIN_BYTES = 2**20
 AHEAD_BYTES = 4096
 """Between the weights that are used and those that are asked for: a page, so that the next page is on its way when a page
 ends, where the prefetchers of the hardware stop."""
-BLOCK = 128
-"""Columns that are taken at a time where scales change along a row."""
 
 
 @helper
@@ -59,17 +57,17 @@ def _add_blocks(totals, values, scales, x, rows):
     return totals
 
 
-def _add_groups(group: int) -> Callable[..., Any]:
-    """The same where so many columns of a row share a scale, and two share a byte."""
+def _add_groups(group: int, digits: int) -> Callable[..., Any]:
+    """The same where so many columns of a row share a scale, and two share a byte. See `nibbles.add_products`."""
 
     @helper
     def add(totals, values, scales, x, rows):
         whole = values.shape[1] * 2 // BLOCK
         for block in range(whole):
             lanes.prefetch_pairs(values, rows, block * (BLOCK // 2) + AHEAD_BYTES, 2)
-            totals = nibbles.add_products(totals, values, scales, rows, block, x, group)
+            totals = nibbles.add_products(totals, values, scales, rows, block, x, group, digits)
         if whole * BLOCK < values.shape[1] * 2:
-            totals = nibbles.add_last_products(totals, values, scales, rows, whole, x, group)
+            totals = nibbles.add_last_products(totals, values, scales, rows, whole, x, group, digits)
         return totals
 
     return add
@@ -94,7 +92,16 @@ def _dot_rows(name: str, add_products: Callable[..., Any]) -> Kernel:
 
 _dot = _dot_rows("dot_rows", _add_pairs)
 _dot_blocks = _dot_rows("dot_blocks", _add_blocks)
-_dot_groups = {group: _dot_rows(f"dot_groups_of_{group}", _add_groups(group)) for group in (32, 128)}
+
+
+@cache
+def _dot_groups(group: int, digits: int) -> Kernel:
+    return _dot_rows(f"dot_groups_of_{group}_in_{digits}", _add_groups(group, digits))
+
+
+EXACT_DIGITS, ROUNDED_DIGITS = 3, 2
+"""Digits of a vector against weights of four bits where results are float32, and where they are rounded to 16 bits. With
+them a number keeps 23 and 15 bits of the largest of its 32: more than the rounding of sums and of results leaves."""
 
 
 def _refuses(workload: Gemv) -> str | None:
@@ -109,7 +116,7 @@ class RowProducts:
         kernel: adds up the products of rows.
         values, scales: of the matrices, as they are packed; scales of no meaning where there are none.
         factors: the vectors as the kernel takes them.
-        of_rows, of_vectors: what its sums are then multiplied by: one number, or one for each row or vector.
+        of_rows: what its sums are then multiplied by: one number, or one for each row.
     """
 
     kernel: Kernel
@@ -117,39 +124,45 @@ class RowProducts:
     scales: Array
     factors: Array
     of_rows: Float[Array, "*n"]
-    of_vectors: Float[Array, "*m"]
 
 
-def row_products(weight_format: str, weight: Any, x: Float[Array, "*m k"]) -> RowProducts:
-    """The kernel for a format, with its arguments."""
+def row_products(weight_format: str, weight: Any, x: Float[Array, "*m k"], result_format: str) -> RowProducts:
+    """The kernel for a format, with its arguments. The sums need be no more precise than their format is."""
     one, x = format_named(weight_format), x.astype(jnp.float32)
     is_scaled = isinstance(weight, dict)
     values = weight["values"] if is_scaled else weight
     scales = weight["scales"] if is_scaled else jnp.ones((*weight.shape[:-2], 1, 1))
-    once = jnp.float32(1)
     if isinstance(one, FourBit):
-        arrange = partial(arranged, integers=isinstance(one, Int4))
-        for _ in x.shape[:-1]:
-            arrange = jax.vmap(arrange)
-        factors, units = arrange(x)
-        units = jnp.float32(units)
-        return RowProducts(_dot_groups[one.group], values, scales, factors, once, units[..., None] if units.ndim else units)
+        integers = isinstance(one, Int4)
+        if nibbles.multiplies_integers():
+            digits = EXACT_DIGITS if result_format == "f32" else ROUNDED_DIGITS
+            factors, unit = in_digits(x, digits, integers=integers), 1.0
+        else:
+            digits, (factors, unit) = 0, as_floats(x, integers=integers)
+        return RowProducts(_dot_groups(one.group, digits), values, scales, factors, jnp.float32(unit))
     unit = jnp.float32(unit_of(values.dtype))
     if one.band > 1:
-        return RowProducts(_dot_blocks, values, scales, x[..., None, :], unit, once)
-    return RowProducts(_dot, values, scales, x[..., None, :], unit * scales[..., 0] if is_scaled else unit, once)
+        return RowProducts(_dot_blocks, values, scales, x[..., None, :], unit)
+    return RowProducts(_dot, values, scales, x[..., None, :], unit * scales[..., 0] if is_scaled else unit)
 
 
 def grain(values: Array) -> int:
-    """Rows that a thread takes at a time."""
-    return block_size("gemv_grain_bytes", GRAIN_BYTES) // (values.shape[-1] * values.dtype.itemsize)
+    """Rows that a thread takes at a time: an odd number for each stream, for streams that begin a power of two apart would
+    share few sets of a cache.
+    """
+    stream_bytes = block_size("gemv_grain_bytes", GRAIN_BYTES) // ROWS
+    return (stream_bytes // (values.shape[-1] * values.dtype.itemsize) | 1) * ROWS
 
 
 @implementation(backends=("cpu",), priority=10, refuses=_refuses, missing=unusable)
 @fusing
 def numba(workload: Gemv, *, weight: Float[Array, "n k"] | dict[str, Array], x: Float[Array, "k"]) -> Float[Array, "n"]:
-    """Each weight is read once and widened to float32 in a register; sums are float32, and scales multiply sums."""
-    parts = row_products(workload.weight_format, weight, x)
+    """Each weight is read once and widened to float32 in a register; sums are float32, and scales multiply sums.
+
+    Weights of four bits stay integers where the CPU adds up products of bytes: then the vector is written in 8-bit digits, of
+    which 23 bits are kept of the largest of each 32 numbers, or 15 where results have 16 bits (see `ffi.digits`).
+    """
+    parts = row_products(workload.weight_format, weight, x, workload.activation_format)
     y = parts.kernel(
         parts.values,
         parts.scales,
@@ -158,4 +171,4 @@ def numba(workload: Gemv, *, weight: Float[Array, "n k"] | dict[str, Array], x: 
         units=workload.n,
         grain=grain(parts.values),
     )
-    return (y * parts.of_rows * parts.of_vectors).astype(x.dtype)
+    return (y * parts.of_rows).astype(x.dtype)

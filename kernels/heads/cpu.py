@@ -39,7 +39,7 @@ def numba(
     workload: HeadGemv, *, weight: Float[Array, "heads n k"] | dict[str, Array], x: Float[Array, "heads k"]
 ) -> Float[Array, "heads n"]:
     """Each weight is read once and widened to float32 in a register; sums are float32, and scales multiply sums."""
-    parts = row_products(workload.weight_format, weight, x)
+    parts = row_products(workload.weight_format, weight, x, workload.activation_format)
     y = _of_heads(parts.kernel)(
         parts.values,
         parts.scales,
@@ -48,4 +48,4 @@ def numba(
         units=workload.heads * workload.n,
         grain=grain(parts.values),
     )
-    return (y * parts.of_rows * parts.of_vectors).astype(x.dtype)
+    return (y * parts.of_rows).astype(x.dtype)

@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep
 from roofcast.harness import cli
 from roofcast.harness.cli import jobs
-from roofcast.harness.config import schemas
+from roofcast.harness.config import registration
 from roofcast.harness.config.filters import as_filters
 from roofcast.harness.config.overrides import check, prepared, with_files
 from roofcast.harness.steps.plan import plan
@@ -246,7 +246,7 @@ def composed(words):
     if rest and f"{verb}_{rest[0]}" in cli.VERBS:
         verb, *rest = f"{verb}_{rest[0]}", *rest[1:]
     shorthand = {"import": with_files, "table": as_filters}.get(verb, list)
-    schemas.register()
+    registration.register()
     register([])
     given = [one for one in prepared(shorthand(rest)) if one not in ("-m", "--help")]
     choices = map(sweep, without_launcher(given))

@@ -94,7 +94,7 @@ def test_a_suite_is_compared_and_the_summary_posted(runner, tmp_path):
     for arguments in (("init", "-q", "-b", "main"), ("add", "-A"), ("commit", "-qm", "main")):
         who = ("-c", "user.name=test", "-c", "user.email=test@example.com")
         subprocess.run(("git", "-C", folder, *who, *arguments), check=True)
-    quick = "least_quads=2 most_quads=2 confirmations=1"
+    quick = "least_quads=2 most_quads=2 confirmations=1 most_confirmations=1"
     done = shell(MEASURE, runner, folder, SUITE="test_sum.py", BASE="HEAD", HEAD="HEAD", OVERRIDES=quick, BUDGET_S="1")
     assert done.returncode == 0, done.stderr
     assert (runner / "GITHUB_OUTPUT").read_text() == "code=0\n", done.stderr

@@ -9,7 +9,7 @@ from roofcast.harness.gate.baseline import Baseline, Shelf, Terms, shift
 from roofcast.harness.gate.pair import Quad
 from roofcast.harness.gate.recalled import MOST_CAPTURES, DisagreeError, agreeing
 from roofcast.harness.gate.trial import Bench, Effort, NotComparableError, Trial
-from roofcast.harness.gate.verdict import Policy, first_look
+from roofcast.harness.gate.verdict import Policy, of_one_look
 from roofcast.harness.host.host import Host
 
 HOST = Host(cpu_model="a", architecture="x86_64", jax_version="0.10.2", cache_bytes={"L1": 2**15})
@@ -44,7 +44,7 @@ def rng():
 def test_a_head_is_judged_by_its_share_of_the_ceiling_however_fast_the_machine_is_today(rng, machine, slowdown, ruling):
     kept = baseline(capture(rng), capture(rng))
     found = {KEY: kept.shift("gemv", capture(rng, slowdown, machine))}
-    assert first_look(found, Policy())[KEY].ruling == ruling
+    assert of_one_look(found, Policy())[KEY].ruling == ruling
 
 
 def test_what_captures_differ_by_is_no_change(rng):

@@ -29,11 +29,11 @@ def slow():
 def test_nothing_is_imported_until_it_is_needed():
     assert not {"jax", "numpy", "scipy"} & set(sys.modules)
 
-@pytest.mark.roofcast_gate(least_quads=12, most_quads=12, confirmations=1, budget_s=0.1)
+@pytest.mark.roofcast_gate(least_quads=12, most_quads=12, confirmations=1, most_confirmations=1, budget_s=0.1)
 def test_slower(roofcast_gate):
     roofcast_gate(base=quick, head=slow)
 
-@pytest.mark.roofcast_gate(least_quads=12, most_quads=12, confirmations=1, budget_s=0.1)
+@pytest.mark.roofcast_gate(least_quads=12, most_quads=12, confirmations=1, most_confirmations=1, budget_s=0.1)
 def test_faster(roofcast_gate):
     assert roofcast_gate(base=slow, head=quick).ruling == "faster"
 

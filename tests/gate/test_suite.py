@@ -31,6 +31,7 @@ QUICK = (
     "least_quads=6",
     "most_quads=6",
     "confirmations=1",
+    "most_confirmations=1",
     "budget_s=1",
     "suite=bench -k 'total or rounds or skipped'",
     "output=found.json",

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from roofcast.harness.gate.pair import Estimate, estimate
-from roofcast.harness.gate.verdict import Policy, Verdict, confirmed, exact_changes, exit_code, first_look
+from roofcast.harness.gate.pair import Estimate, Quad, judged
+from roofcast.harness.gate.verdict import Policy, exact_changes, exit_code, of_one_look, settled, suspicions, undecided
 
 POLICY = Policy()
 QUADS = 64
-KERNELS = 20
+KERNELS = 10
+KEY = ("gemv", "latency")
 
 
 def sure(point, half=0.005, p=1e-6):
@@ -15,10 +16,10 @@ def sure(point, half=0.005, p=1e-6):
 
 
 def ruling(estimate):
-    return first_look({("gemv", "latency"): estimate}, POLICY)["gemv", "latency"].ruling
+    return of_one_look({KEY: estimate}, POLICY)[KEY].ruling
 
 
-def test_rulings_of_a_first_look():
+def test_rulings_of_one_look():
     assert ruling(sure(0.06)) == "slower"
     assert ruling(sure(-0.06)) == "faster"
     assert ruling(sure(0.01)) == "same"
@@ -27,33 +28,85 @@ def test_rulings_of_a_first_look():
 
 
 def test_a_change_of_compile_time_has_its_own_least_size():
-    assert first_look({("gemv", "compile time"): sure(0.06)}, POLICY)["gemv", "compile time"].ruling == "same"
+    key = ("gemv", "compile time")
+    assert of_one_look({key: sure(0.06)}, POLICY)[key].ruling == "same"
+    assert suspicions({key: sure(0.04)}, POLICY) == []
+    assert suspicions({key: sure(-0.06)}, POLICY) == [key]
 
 
 def test_what_is_significant_alone_is_not_among_many():
     lone = {(0, "latency"): sure(0.05, p=0.008)}
     many = lone | {(n, "latency"): sure(0.0, p=0.5) for n in range(1, 20)}
-    assert first_look(lone, POLICY)[0, "latency"].ruling == "slower"
-    assert not first_look(many, POLICY)[0, "latency"].is_change
+    assert of_one_look(lone, POLICY)[0, "latency"].ruling == "slower"
+    assert of_one_look(many, POLICY)[0, "latency"].ruling == "inconclusive"
 
 
-SUSPICION = Verdict("slower", "+6 % in 24 interleaved comparisons", sure(0.06))
+def test_half_the_least_change_is_looked_at_again_however_unsure():
+    assert suspicions({KEY: sure(0.014)}, POLICY) == []
+    assert suspicions({KEY: Estimate(-0.1, 0.016, 0.2, 0.7, 24)}, POLICY) == [KEY]
+
+
+def of_fresh(*points, first=0.06, p=1e-6, policy=POLICY):
+    fresh = [sure(point, p=p) for point in points]
+    return settled({KEY: sure(first)}, {KEY: fresh}, policy)[KEY].ruling
 
 
 @pytest.mark.parametrize(
-    ("fresh", "expected"),
+    ("points", "expected"),
     [
-        ([sure(0.06), sure(0.05)], "slower"),
-        ([sure(0.06), sure(0.0)], "inconclusive"),
-        ([sure(0.01), sure(0.0)], "same"),
-        ([sure(0.05), sure(-0.02)], "inconclusive"),
-        ([sure(-0.06), sure(-0.06)], "inconclusive"),
-        ([sure(0.06), sure(0.06, p=0.2)], "inconclusive"),
-        ([sure(0.06)], "inconclusive"),
+        ((0.06, 0.05, 0.05, 0.06), "slower"),
+        # One pair may lie badly in memory.
+        ((0.06, 0.05, 0.01, 0.06), "slower"),
+        # Where all do, three may agree by chance.
+        ((0.06, 0.05, -0.08, 0.06), "inconclusive"),
+        ((0.16, 0.02, 0.04, 0.06), "inconclusive"),
+        ((0.12, 0.0, 0.0, 0.01), "same"),
+        ((0.12, 0.12, 0.0, 0.0), "inconclusive"),
+        ((0.02, 0.02, 0.02, 0.04), "same"),
+        ((-0.06, -0.05, -0.05, -0.06), "faster"),
+        ((0.06, 0.06, 0.06), "inconclusive"),
+        ((), "inconclusive"),
     ],
 )
-def test_a_suspicion_is_confirmed_only_by_all_fresh_processes(fresh, expected):
-    assert confirmed(SUSPICION, fresh, POLICY.least_shift("latency"), POLICY).ruling == expected
+def test_fresh_processes_alone_decide(points, expected):
+    assert of_fresh(*points) == expected
+    assert of_fresh(*points, first=-0.06) == expected
+
+
+def test_pairs_that_scatter_as_far_as_they_differ_are_not_sure():
+    assert of_fresh(0.03, 0.12, 0.02, 0.06) == "inconclusive"
+    assert of_fresh(0.03, 0.12, 0.02, 0.06, 0.05, 0.04, 0.05, 0.06) == "slower"
+
+
+def test_one_pair_alone_is_as_sure_as_its_quads():
+    alone = Policy(confirmations=1)
+    assert of_fresh(0.06, policy=alone) == "slower"
+    assert of_fresh(0.06, p=0.2, policy=alone) == "inconclusive"
+
+
+def test_what_is_sure_alone_is_not_among_many():
+    fresh = {KEY: [sure(point) for point in (0.03, 0.05, 0.06, 0.03)]}
+    assert settled({KEY: sure(0.06)}, fresh, POLICY)[KEY].ruling == "slower"
+    many = {KEY: sure(0.06)} | {(n, "latency"): sure(0.0) for n in range(20)}
+    assert settled(many, fresh, POLICY)[KEY].ruling == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("points", "is_open"),
+    [
+        ((), True),
+        ((0.06,), True),
+        ((0.005, -0.01), False),
+        ((0.005, -0.02), True),
+        ((0.06, 0.06, 0.05), True),
+        ((0.06, 0.06, 0.05, 0.06), False),
+        ((0.06, 0.06, 0.0, 0.0), True),
+        ((0.06, 0.06, 0.0, 0.0) * 2, False),
+    ],
+)
+def test_pairs_are_added_until_they_decide(points, is_open):
+    fresh = {KEY: [sure(point) for point in points]}
+    assert bool(undecided({KEY: sure(0.06)}, fresh, POLICY)) == is_open
 
 
 def test_exact_quantities_are_compared_exactly():
@@ -78,32 +131,35 @@ def test_exit_codes(rulings, newly_wrong, fails, code):
 def run_of(rng, slowdown):
     """Estimates of one pair of processes on a machine whose speed walks at random between its full and half.
 
-    A quad's samples lie one after the other; every process has its own speed, one percent from the other's; and one
-    sample in twenty is hit by a neighbour.
+    A quad's samples lie one after the other and scatter by 4 %; every process has its own speed, one percent from the
+    other's and in one kernel of ten five percent; and one sample in twenty is hit by a neighbour.
     """
     steps = rng.normal(0, 0.04, size=(QUADS, KERNELS, 4)).reshape(-1)
     # Reflected at both ends.
     level = np.abs((np.cumsum(steps) + rng.uniform(0, 2)) % 2 - 1) * np.log(2)
-    noise = rng.normal(0, 0.02, size=level.shape) + (rng.random(level.shape) < 0.05) * rng.exponential(0.5, size=level.shape)
+    noise = rng.normal(0, 0.04, size=level.shape) + (rng.random(level.shape) < 0.05) * rng.exponential(0.5, size=level.shape)
     times = (level + noise).reshape(QUADS, KERNELS, 4)
-    coin = rng.choice([-1, 1], size=(QUADS, KERNELS))
-    ratios = coin * (times @ np.array([1, -1, -1, 1])) / 2 + slowdown + rng.normal(0, 0.01, size=KERNELS)
-    return [estimate(column) for column in ratios.T]
+    apart = rng.normal(0, np.where(rng.random(KERNELS) < 0.1, 0.05, 0.01))
+    # By the toss of a coin, base head head base or the reverse.
+    outer, inner = times[..., [0, 3]], times[..., [1, 2]]
+    coin = rng.choice([True, False], size=(QUADS, KERNELS, 1))
+    base = np.exp(np.where(coin, outer, inner))
+    head = np.exp(np.where(coin, inner, outer) + (slowdown + apart)[:, None])
+    return {
+        (n, "latency"): judged([Quad(tuple(one), tuple(other)) for one, other in zip(base[:, n], head[:, n], strict=True)])
+        for n in range(KERNELS)
+    }
 
 
 def verdicts(rng, slowdown):
     """The whole decision: a first look at all kernels, and fresh processes for those under suspicion."""
     first = run_of(rng, slowdown)
-    look = first_look({(n, "latency"): one for n, one in enumerate(first)}, POLICY)
-    suspicions = {n: one for (n, _), one in look.items() if one.is_change}
-    if not suspicions:
-        return [one.ruling for one in look.values()]
-    fresh = [run_of(rng, slowdown) for _ in range(POLICY.confirmations)]
-    least = POLICY.least_shift("latency")
-    return [
-        confirmed(suspicions[n], [run[n] for run in fresh], least, POLICY).ruling if n in suspicions else one.ruling
-        for (n, _), one in look.items()
-    ]
+    fresh = {key: [] for key in suspicions(first, POLICY)}
+    while wanted := undecided(first, fresh, POLICY):
+        again = run_of(rng, slowdown)
+        for key in wanted:
+            fresh[key].append(again[key])
+    return [one.ruling for one in settled(first, fresh, POLICY).values()]
 
 
 def rate(slowed, percent, trials, word):
@@ -115,13 +171,13 @@ def rate(slowed, percent, trials, word):
     return np.mean([[one in word for one in trial[: slowed or KERNELS]] for trial in said])
 
 
-def test_unchanged_kernels_are_called_changed_less_than_once_in_a_thousand():
-    assert rate(0, 0, 200, ("slower", "faster")) <= 1e-3
+def test_unchanged_kernels_are_hardly_ever_called_changed():
+    assert rate(0, 0, 100, ("slower", "faster")) <= 2e-3
 
 
 def test_five_percent_is_found_nine_times_in_ten():
-    assert rate(4, 5, 100, ("slower",)) >= 0.9
+    assert rate(5, 5, 30, ("slower",)) >= 0.9
 
 
 def test_ten_percent_is_found_ninety_nine_times_in_a_hundred():
-    assert rate(4, 10, 100, ("slower",)) >= 0.99
+    assert rate(5, 10, 30, ("slower",)) >= 0.99

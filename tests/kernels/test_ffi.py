@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jax import lax
 from roofcast.kernels import check
-from roofcast.kernels.ffi import LANES, PAIR, build, engine, kernel, lanes, nibbles, unit_of, unusable, vectors
+from roofcast.kernels.ffi import LANES, PAIR, build, digits, engine, kernel, lanes, nibbles, unit_of, unusable, vectors
 from roofcast.kernels.formats import format_named
 from roofcast.kernels.gemv import Gemv
+from roofcast.kernels.gemv.arranged import in_digits
 from roofcast.kernels.gemv.cpu import numba as gemv_numba
 
 pytestmark = pytest.mark.skipif(unusable() is not None, reason=str(unusable()))
@@ -278,6 +279,38 @@ def test_a_vector_may_have_zeros_only_or_one_number_far_larger_than_the_rest(nam
     packed["x"][7] = -3e4
     outlying = check.error(workload, np.asarray(call(**packed)), check.expected(workload, packed))
     assert outlying <= workload.tolerance()
+
+
+def _stored(x: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(blocks, 4, 2, 16) integers of vectors of whole blocks, their units (blocks, 4), and the 16 lanes' offsets."""
+    rows = np.asarray(jax.jit(lambda x: in_digits(x, count, integers=True))(x))
+    parts = rows[:, : digits.offsets_at(count)].reshape(-1, count, 2, 4, 16).astype(np.int64)
+    whole = sum(parts[:, digit] << digits.BITS * (count - 1 - digit) for digit in range(count))
+    units = rows[:, digits.units_at(count) :][:, :16].copy().view(np.float32)
+    return np.swapaxes(whole, 1, 2), units, rows[:, digits.offsets_at(count) : digits.units_at(count)].copy().view(np.int32)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_vector_in_digits_keeps_their_bits_of_the_largest_of_each_group(count: int) -> None:
+    x = np.random.default_rng(count).standard_normal((6, 4, 32)) * 10.0 ** np.arange(-12, 12).reshape(6, 4, 1)
+    x[0, 1], x[2, 3, 5] = 0, -1e30
+    x = x.astype(np.float32)
+    whole, units, offsets = _stored(x.ravel(), count)
+    stored = whole.reshape(6, 4, 32) * units.astype(np.float64)[..., None]
+    largest = np.abs(x).max(-1, keepdims=True)
+    assert (np.abs(stored - x) <= largest * (2.0 ** -digits.bits(count) + 2.0**-23)).all()
+    # Lane l of a line meets bytes 4 l to 4 l + 3, in both halves.
+    met = whole.sum(2).reshape(6, 16, 4).sum(-1)
+    np.testing.assert_array_equal(offsets, -nibbles.INT4_OFFSET * met)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_vector_with_nan_or_infinity_has_no_finite_product(bad: float) -> None:
+    workload = Gemv(n=20, k=160, weight_format="int4")
+    packed = check.draw(workload, 0)
+    packed["x"][3] = bad
+    out = jax.jit(functools.partial(gemv_numba.function, workload))(**jax.tree.map(jnp.asarray, packed))
+    assert not np.isfinite(out).any()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

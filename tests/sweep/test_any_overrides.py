@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from roofcast.harness import cli
-from roofcast.harness.config.schemas import measured_ops
+from roofcast.harness.config.registration import measured_ops
 from roofcast.harness.facts import catalogue
 from roofcast.harness.measure.ceilings import Limits, Probe
 from roofcast.harness.measure.prepare import Compiled, Kernel

@@ -48,7 +48,8 @@ class Kept:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, small_machine: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PYTHONPATH", small_machine)
     (tmp_path / "tiny.yaml").write_text(MODEL)
     return tmp_path
 

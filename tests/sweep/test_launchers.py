@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
-from roofcast.harness.config.schemas import folder_for
+from roofcast.harness.config.registration import folder_for
 
 ENGINES = {
     "basic": ("basic", []),

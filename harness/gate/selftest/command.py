@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import sys
@@ -21,7 +22,8 @@ from ...report.output import checked
 from ...report.progress import Progress
 from ...report.table import SUFFIXES, show, write
 from ..checkout import Revision, side_by_side
-from ..command import effort_of, policy_of, question_of
+from ..command import cores_of, effort_of, policy_of, question_of
+from ..judge import FIRST_SHARE
 from ..pair import Side
 from ..process import Process
 from ..trial import Bench, Effort, NotComparableError
@@ -50,15 +52,15 @@ def run(config: DictConfig) -> int:
         with neighbour(is_there=config.load), side_by_side("HEAD", None, Path.cwd()) as (_, head, folder), Progress() as bar:
             revisions: Mapping[Side, Revision] = {"base": head, "head": head}
             rng = np.random.default_rng(config.seed + len(rounds))
-            trial_s = config.budget_s / (1 + policy.confirmations)
+            start = functools.partial(Process, cores=cores_of(config))
             while (done := _comparisons(rounds)) < config.comparisons:
 
                 def progress(what: str, done: int = done) -> None:
                     bar(f"{done} of {config.comparisons} comparisons; {what}", done / config.comparisons)
 
                 taken = _Taken(config.peer_s, effort.limit_s)
-                bench = Bench(revisions, folder, question, policy, effort, rng, progress, again=True, besides=taken.take)
-                one = _round(bench, taken, trial_s)
+                bench = Bench(revisions, folder, question, policy, effort, rng, progress, start, besides=taken.take)
+                one = _round(bench, taken, FIRST_SHARE * config.budget_s)
                 shelf.add(one)
                 rounds.append(one)
                 print(f"round {len(rounds)}: {_comparisons(rounds)} comparisons kept", file=sys.stderr, flush=True)
@@ -85,8 +87,8 @@ class _Taken:
     def take(self, workers: Mapping[Side, Process], kernels: Sequence[str]) -> None:
         for side, worker in workers.items():
             for kernel in kernels if self._seconds else ():
-                said = worker.ask("series", self._limit_s, kernel=kernel, seconds=self._seconds, again=side == "head")
-                self.series[side][kernel] = tuple(map(tuple, said["samples"]))
+                said = worker.ask("series", self._limit_s, kernel=kernel, seconds=self._seconds)
+                self.series[side][kernel] = tuple(said["samples"])
 
 
 def _round(bench: Bench, taken: _Taken, trial_s: float) -> Round:
@@ -96,7 +98,7 @@ def _round(bench: Bench, taken: _Taken, trial_s: float) -> Round:
     if not quads:
         reasons = "; ".join(side["reason"] for one in trial.prepared.values() for side in one.values() if side["reason"])
         raise NotComparableError(reasons or "the model calls no kernel that could be timed")
-    alone = sum(one + again for side in taken.series.values() for series in side.values() for one, again in series)
+    alone = sum(sum(series) for side in taken.series.values() for series in side.values())
     return Round(quads, taken.series["base"], taken.series["head"], time.monotonic() - start - alone)
 
 
@@ -108,6 +110,6 @@ def _key(config: DictConfig, question: Mapping[str, Any], effort: Effort) -> str
     """Names everything that must be the same for a stopped self-test to be gone on with."""
     code = checkout(PACKAGE_FOLDER)
     asked = {name: value for name, value in question.items() if name != "free_bytes"}
-    parts = [asked, asdict(effort), config.budget_s, config.confirmations, config.least, config.load, config.peer_s]
+    parts = [asked, asdict(effort), config.budget_s, config.least, config.load, config.peer_s]
     text = json.dumps([*parts, code.commit, fingerprint().key], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

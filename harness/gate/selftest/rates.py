@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from ..pair import Estimate, judged
+from ..pair import Estimate
 from ..trial import Key
-from ..verdict import Policy, Ruling, confirmed, first_look
+from ..verdict import Policy, Ruling, settled, suspicions, undecided
 from .rounds import Round, Series
 
 PEER_LIMIT = 0.10
@@ -50,8 +50,8 @@ def rulings(rounds: Sequence[Round], slowdown: float, policy: Policy) -> list[Ru
     A suspicion is confirmed by the rounds that follow, the first ones after the last: every round is a pair of fresh
     processes. Each is judged as one of all its kernels, the others unchanged.
     """
-    plain = [_estimates(one, 0.0) for one in rounds]
-    slowed = plain if slowdown == 0 else [_estimates(one, slowdown) for one in rounds]
+    plain = [one.estimates() for one in rounds]
+    slowed = plain if slowdown == 0 else [one.estimates(slowdown) for one in rounds]
     return [
         _ruling(place, key, plain[place] | {key: slowed[place][key]}, slowed, policy)
         for place, estimates in enumerate(slowed)
@@ -88,24 +88,17 @@ def smallest_seen(rounds: Sequence[Round], policy: Policy, slowdowns: Sequence[f
     return seen
 
 
-def _estimates(one: Round, slowdown: float) -> dict[Key, Estimate]:
-    return {
-        (name, "latency"): judged([quad.slowed(slowdown) if slowdown else quad for quad in quads])
-        for name, quads in one.quads.items()
-        if quads
-    }
-
-
 def _ruling(
     place: int, key: Key, first: Mapping[Key, Estimate], slowed: Sequence[Mapping[Key, Estimate]], policy: Policy
 ) -> Ruling:
-    verdict = first_look(first, policy)[key]
-    if not verdict.is_change:
-        return verdict.ruling
-    after = [slowed[(place + step) % len(slowed)] for step in range(1, min(policy.confirmations + 1, len(slowed)))]
-    fresh = [estimates[key] for estimates in after if key in estimates]
-    return confirmed(verdict, fresh, policy.least_shift(key[1]), policy).ruling
+    fresh: dict[Key, list[Estimate]] = {key: []} if key in suspicions(first, policy) else {}
+    for step in range(1, len(slowed)):
+        if not undecided(first, fresh, policy):
+            break
+        fresh[key] += [one[key] for one in (slowed[(place + step) % len(slowed)],) if key in one]
+    return settled(first, fresh, policy)[key].ruling
 
 
 def _median(series: Series, slowdown: float) -> float:
-    return float(np.median([one + slowdown * again for one, again in series]))
+    # As in a quad, each is charged for a share of another one.
+    return float(np.median(np.array(series) + slowdown * np.roll(series, 1)))

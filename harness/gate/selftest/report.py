@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...report.table import Column, Table
-from ..verdict import Policy
+from ..verdict import Policy, suspicions
 from .rates import FOUND_SHARE, PEER_LIMIT, Rate, found, peer_alarms, rulings, smallest_seen
 from .rounds import Round
 
@@ -58,13 +58,14 @@ def _notes(rounds: Sequence[Round], policy: Policy) -> list[str]:
     smallest = f"{seen:.1%}" if seen is not None else f"none up to {_FINE[-1]:.0%}"
     seconds = sorted(one.seconds for one in rounds)[len(rounds) // 2]
     kernels = max(len(one.quads) for one in rounds)
-    needed = (1 + policy.confirmations) * seconds
+    again = sum(len(suspicions(one.estimates(), policy)) for one in rounds) / len(rounds)
     alarms = peer_alarms(rounds, 0.0)
     notes = [
         f"smallest slow-down that is found {FOUND_SHARE:.0%} of the time: {smallest}",
-        f"{kernels} kernels: {seconds:.0f} s for a look, at most {needed:.0f} s with {policy.confirmations} confirmations",
-        f"{len(rounds)} pairs of processes with the same code; the slowed side runs each sample once more and is charged for "
-        "that share of it; a round confirms the suspicions of those before it, so comparisons are not quite independent",
+        f"{kernels} kernels: {seconds:.0f} s for a look at all of them; where nothing changed, "
+        f"{again:.1f} of them are looked at again in {policy.confirmations} fresh pairs of processes",
+        f"{len(rounds)} pairs of processes with the same code; each sample of the slowed side is charged for that "
+        "share of another one; a round judges what was suspected in those before it, so comparisons are not quite independent",
     ]
     if alarms:
         notes.append("pytest-benchmark compares the medians of two runs one after the other, of the same kernels and processes")

@@ -12,10 +12,11 @@ from typing import Any
 from ...errors import UsageError
 from ...files.durable import remove_stale
 from ...report.output import write_text
-from ..pair import Quad
+from ..pair import Estimate, Quad, judged
+from ..trial import Key
 
-Series = tuple[tuple[float, float], ...]
-"""Samples one after the other, each with the same work done once more, in seconds; 0 where it was not."""
+Series = tuple[float, ...]
+"""Samples one after the other, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,14 @@ class Round:
     base: Mapping[str, Series] = field(default_factory=dict)
     head: Mapping[str, Series] = field(default_factory=dict)
     seconds: float = 0.0
+
+    def estimates(self, slowdown: float = 0.0) -> dict[Key, Estimate]:
+        """What the round says of every kernel, each charged for that share of its work."""
+        return {
+            (name, "latency"): judged([quad.slowed(slowdown) if slowdown else quad for quad in quads])
+            for name, quads in self.quads.items()
+            if quads
+        }
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ class Shelf:
 
 
 def _as_json(one: Round) -> dict[str, Any]:
-    quads = {name: [[quad.base, quad.head, quad.again] for quad in quads] for name, quads in one.quads.items()}
+    quads = {name: [[quad.base, quad.head] for quad in quads] for name, quads in one.quads.items()}
     return {"quads": quads, "base": one.base, "head": one.head, "seconds": one.seconds}
 
 
@@ -78,11 +87,7 @@ def _read(path: Path) -> Round:
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
         quads = {name: tuple(map(Quad.read, quads)) for name, quads in said["quads"].items()}
-        base, head = ({name: _series(pairs) for name, pairs in said[side].items()} for side in ("base", "head"))
+        base, head = ({name: tuple(map(float, series)) for name, series in said[side].items()} for side in ("base", "head"))
         return Round(quads, base, head, float(said["seconds"]))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise UsageError(f"results hold a round of a self-test that cannot be read, {str(path)!r}: {error}") from None
-
-
-def _series(pairs: Sequence[Sequence[float]]) -> Series:
-    return tuple((float(one), float(again)) for one, again in pairs)

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 def _draw() -> alt.LayerChart | alt.FacetChart:
     import altair as alt
 
-    base = alt.Chart(alt.NamedData("rows")).encode(y=alt.Y("hardware:N", sort=None, title=None, axis=alt.Axis(labelLimit=190)))
+    base = alt.Chart(alt.NamedData("rows")).encode(y=alt.Y("hardware:N", sort=None, title=None))
     bar = base.mark_bar(cornerRadius=2, opacity=0.85, color=BLUE, tooltip=alt.TooltipContent("data")).encode(
         x=alt.X(
             "share:Q",
-            title="published speeds inside the 80 % interval",
+            title="inside the 80 % interval",
             axis=alt.Axis(format=".0%"),
             scale=alt.Scale(domain=[0, 1]),
         )

@@ -54,6 +54,7 @@ PLOT = Plot(
     (
         Column("kernel", "kernel"),
         Column("code", "code"),
+        Column("format", "format"),
         Column("latency_us", "latency (us, 95 %)", ends=("latency_low_us", "latency_high_us")),
         Column("bandwidth_gbs", "rate (GB/s)"),
         Column("intensity", "FLOP/B"),

@@ -25,7 +25,12 @@ _POWER_OF_TEN = "abs(log(datum.value) / LN10 - round(log(datum.value) / LN10)) <
 
 def log_axis(**more: Any) -> dict[str, Any]:
     """An axis of a logarithmic scale whose grid is drawn at powers of ten, faintly between them."""
-    return {"gridOpacity": {"condition": {"test": _POWER_OF_TEN, "value": 1}, "value": 0.3}, "labelFlush": 20, **more}
+    return {
+        "gridOpacity": {"condition": {"test": _POWER_OF_TEN, "value": 1}, "value": 0.3},
+        "labelFlush": 20,
+        "labelOverlap": "greedy",
+        **more,
+    }
 
 
 def coloured_legend() -> dict[str, Any]:

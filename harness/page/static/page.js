@@ -14,12 +14,19 @@
   };
 
   const unpacked = async () => {
-    const bytes = Uint8Array.from(atob(document.getElementById("packed").textContent), (letter) => letter.charCodeAt(0));
+    const letters = atob(document.getElementById("packed").textContent);
+    const bytes = new Uint8Array(letters.length);
+    for (let place = 0; place < letters.length; place++) bytes[place] = letters.charCodeAt(place);
     return JSON.parse(await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text());
   };
-  // Rows stay arrays until they are shown: a hundred thousand objects take longer to make than all plots to draw.
-  const asDataset = ({ fields, rows }) => ({ fields, rows, at: Object.fromEntries(fields.map((name, place) => [name, place])) });
-  const asRow = ({ fields }, values) => Object.fromEntries(fields.map((name, place) => [name, values[place]]));
+  // Rows stay columns until they are shown: a hundred thousand objects take longer to make than all plots to draw.
+  const asDataset = ({ count, columns }) => ({
+    count,
+    columns: Object.fromEntries(
+      Object.entries(columns).map(([name, one]) => [name, Array.isArray(one) ? one : one.at.map((place) => one.of[place])]),
+    ),
+  });
+  const asRow = ({ columns }, place) => Object.fromEntries(Object.entries(columns).map(([name, values]) => [name, values[place]]));
 
   // --- figures as roofcast prints them: three significant digits, no exponent ---
 
@@ -45,16 +52,20 @@
   // --- rows under the choices ---
 
   const isKnown = (value) => value !== null && value !== undefined;
-  const chosenRows = (source) => {
-    const dataset = data.datasets[source.dataset];
-    const needs = source.needs.map((name) => dataset.at[name]);
+  const chosenPlaces = (source) => {
+    const { count, columns } = data.datasets[source.dataset];
+    const needs = source.needs.map((name) => columns[name] ?? []);
     const chosen = Object.entries(source.chosen)
       .filter(([, control]) => state[control] !== page.any)
-      .map(([name, control]) => [dataset.at[name], [state[control], ...(state[source.also[name]] ?? [])]]);
-    const keeps = (values) =>
-      needs.every((place) => isKnown(values[place])) && chosen.every(([place, wanted]) => wanted.includes(values[place]));
-    return dataset.rows.filter(keeps).map((values) => asRow(dataset, values));
+      .map(([name, control]) => [columns[name] ?? [], [state[control], ...(state[source.also[name]] ?? [])]]);
+    const places = [];
+    for (let place = 0; place < count; place++) {
+      const isChosen = chosen.every(([values, wanted]) => wanted.includes(values[place]));
+      if (isChosen && needs.every((values) => isKnown(values[place]))) places.push(place);
+    }
+    return places;
   };
+  const rowsAt = (source, places) => places.map((place) => asRow(data.datasets[source.dataset], place));
 
   // --- plots ---
 
@@ -62,10 +73,11 @@
     const plot = page.plots[name];
     const frame = document.getElementById(name);
     const [place, given, table] = [".chart", "[data-given]", ".scroll"].map((one) => frame.querySelector(one));
-    const rows = Object.fromEntries(Object.entries(plot.sources).map(([key, source]) => [key, chosenRows(source)]));
+    const places = Object.fromEntries(Object.entries(plot.sources).map(([key, source]) => [key, chosenPlaces(source)]));
     const [first] = Object.keys(plot.sources);
-    const all = rows[first];
-    if (plot.most) rows[first] = all.slice(-plot.most);
+    const all = places[first];
+    if (plot.most) places[first] = all.slice(-plot.most);
+    const rows = Object.fromEntries(Object.entries(plot.sources).map(([key, source]) => [key, rowsAt(source, places[key])]));
     given.textContent = describe(plot, all.length, rows[first].length);
     fill(table, plot, all);
     const before = views.get(name);
@@ -125,17 +137,18 @@
   };
 
   const TABLE_ROWS = 200;
-  const fill = (place, plot, rows) => {
+  const fill = (place, plot, places) => {
     const details = place.closest("details");
     // A table nobody looks at costs as much as one that somebody does.
-    const build = () => details.open && place.replaceChildren(...tableOf(plot, rows));
+    const build = () => details.open && place.replaceChildren(...tableOf(plot, places));
     details.ontoggle = build;
     place.replaceChildren();
     build();
   };
-  const tableOf = (plot, rows) => {
+  const tableOf = (plot, places) => {
     const head = element("tr", {}, ...[...plot.columns.map((one) => one.name), "source"].map((name) => header(name)));
-    const body = rows.slice(0, TABLE_ROWS).map((row) => {
+    const [source] = Object.values(plot.sources);
+    const body = rowsAt(source, places.slice(0, TABLE_ROWS)).map((row) => {
       const cells = plot.columns.map((one) =>
         element("td", { className: typeof row[one.field] === "number" ? "number" : "", textContent: cell(row, one) }),
       );
@@ -144,7 +157,7 @@
       return element("tr", {}, ...cells, element("td", {}, button));
     });
     const table = element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
-    const rest = rows.length - body.length;
+    const rest = places.length - body.length;
     return rest > 0 ? [table, element("p", { textContent: `and ${rest} more: choose fewer above` })] : [table];
   };
   const header = (name) => {
@@ -243,7 +256,7 @@
       place.replaceChildren(title, element("p", { className: "refusal", textContent: data.words.texts[Number(text.slice(1))] }), asked);
       return;
     }
-    const [names, how, doubts, ...values] = text.split("\t");
+    const [names, how, doubts, ...values] = text.split("|");
     const speed = data.words.figures[Number(names)].findIndex(([name]) => name === "decode");
     const [low, point, high] = values.slice(3 * speed, 3 * speed + 3);
     const headline = element("p", { className: "headline" }, element("strong", { textContent: point }), ` tokens per second; with 80 % probability ${low} to ${high}`);
@@ -264,20 +277,28 @@
 
   // --- controls ---
 
+  // Nobody reads ten thousand options, and laying them out takes longer than all plots.
+  const MOST_OPTIONS = 200;
   const optionsOf = (control) => {
-    if (!control.dataset) return data.axes[control.name];
-    const { rows, at } = data.datasets[control.dataset];
-    const within = rows.filter((values) => !control.within || values[at[control.within]] === state[control.within]);
-    const found = new Set(within.map((values) => values[at[control.field]]).filter((value) => isKnown(value) && value !== ""));
-    const values = [...found].sort((one, other) => (typeof one === "number" ? one - other : one.localeCompare(other)));
-    return control.any ? [page.any, ...values] : values;
+    if (!control.dataset) return { options: data.axes[control.name], rest: 0 };
+    const { columns } = data.datasets[control.dataset];
+    const counted = new Map();
+    (columns[control.field] ?? []).forEach((value, place) => {
+      const isWithin = !control.within || columns[control.within][place] === state[control.within];
+      if (isWithin && isKnown(value) && value !== "") counted.set(value, (counted.get(value) ?? 0) + 1);
+    });
+    const weight = (value) => (value === state[control.name] ? Infinity : counted.get(value));
+    const most = [...counted.keys()].sort((one, other) => weight(other) - weight(one)).slice(0, MOST_OPTIONS);
+    most.sort((one, other) => (typeof one === "number" ? one - other : one.localeCompare(other)));
+    return { options: control.any ? [page.any, ...most] : most, rest: counted.size - most.length };
   };
   const offer = (control) => {
     const select = document.querySelector(`select[name="${control.name}"]`);
-    const options = optionsOf(control);
+    const { options, rest } = optionsOf(control);
     if (!options.includes(state[control.name])) state[control.name] = options[0] ?? null;
     select.replaceChildren(...options.map((one, at) => element("option", { value: at, textContent: String(one) })));
     select.value = options.indexOf(state[control.name]);
+    if (rest) select.append(element("option", { textContent: `and ${rest} that were measured less often`, disabled: true }));
     if (!options.length) select.append(element("option", { textContent: "none yet" }));
     select.disabled = options.length < 2;
     select.onchange = () => choose(control, options[Number(select.value)]);

@@ -60,7 +60,7 @@ def slowed():
 
 def test_the_table_names_the_commit_that_a_change_came_with():
     (row,) = report.table([slowed()], "latency_us", 3).rows
-    assert row[-1].startswith("+10.0% at b, p ")
+    assert row[-2].startswith("+10.0% at b, p ")
     assert row[5][0] == "▁"
     assert row[5][-1] == "█"
 

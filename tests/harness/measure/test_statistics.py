@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from roofcast.harness.measure.statistics import Interval, calm, calm_level, disturbance, median_interval
+from scipy import stats
 
 
 def test_the_interval_of_a_median_holds_it_as_often_as_it_says() -> None:
@@ -14,6 +15,14 @@ def test_the_interval_of_a_median_holds_it_as_often_as_it_says() -> None:
     held = [one.low <= 1.0 <= one.high for one in (median_interval(rng.lognormal(0, 0.2, 25)) for _ in range(300))]
     # 95 % nominal; the percentile bootstrap of a median of 25 is known to be within a few points of it.
     assert 0.90 <= np.mean(held) <= 0.99
+
+
+@pytest.mark.parametrize("count", [2, 7, 40])
+def test_the_interval_is_scipys(count: int) -> None:
+    values = np.random.default_rng(count).lognormal(size=count)
+    theirs = stats.bootstrap((values,), np.median, n_resamples=999, method="percentile", rng=np.random.default_rng(0))
+    ours = median_interval(values)
+    np.testing.assert_allclose((ours.low, ours.high), theirs.confidence_interval, rtol=1e-12)
 
 
 @given(st.lists(st.floats(0.1, 1e6), min_size=2, max_size=40), st.floats(0.001, 1000))

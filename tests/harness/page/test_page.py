@@ -14,12 +14,15 @@ from roofcast.harness.page import kept
 from roofcast.harness.page.build import export, html, pack
 from roofcast.harness.page.controls import CONTROLS, choices
 from roofcast.harness.page.data import gather
+from roofcast.harness.page.grid import models
+from roofcast.harness.page.lead import lead
 from roofcast.harness.page.plots import PLOTS
 from roofcast.harness.page.plots.plot import rows_of
 from roofcast.harness.page.plots.theme import COLOURS, DARK, LIGHT, SHAPES
 from roofcast.harness.predict.answer import answers
 from roofcast.harness.report.answer import in_full
 from roofcast.harness.store.store import Store
+from roofcast.harness.words import figure
 
 from .conftest import RECORDS, RUNS
 
@@ -41,10 +44,12 @@ def printed(capsys, ask) -> list[list[str]]:
     return [re.split(r"\s{2,}", line.strip()) for line in lines[rule + 1 :] if line.strip()]
 
 
-def alone(ask) -> list[list[str]]:
-    """The same of a question that is asked alone, without the command line around it."""
-    (one,) = answers([ask])
-    return [[one.refusal]] if one.refusal else [[cell for cell in row if cell] for row in in_full(one).rows]
+def told(asks) -> list[list[list[str]]]:
+    """The same of several questions, without the command line around them."""
+    return [
+        [[one.refusal]] if one.refusal else [[cell for cell in row if cell] for row in in_full(one).rows]
+        for one in answers(asks, remarked=False)
+    ]
 
 
 def shown(data, place) -> list[list[str]]:
@@ -52,7 +57,7 @@ def shown(data, place) -> list[list[str]]:
     cell = data.words.cells[place]
     if cell.startswith("!"):
         return [[data.words.texts[int(cell[1:])]]]
-    names, _, _, *values = cell.split("\t")
+    names, _, _, *values = cell.split("|")
     named = data.words.figures[int(names)]
     rows = [[*name, *values[3 * row : 3 * row + 3]] for row, name in enumerate(named)]
     return [[value for value in row if value] for row in rows]
@@ -63,7 +68,7 @@ def test_every_answer_is_what_predict_prints(full_data, grid, capsys) -> None:
     assert len(cells) == len(full_data.words.cells)
     refused = next(place for place, cell in enumerate(full_data.words.cells) if cell.startswith("!"))
     for place in [refused, *random.Random(0).sample(range(len(cells)), 6)]:
-        assert shown(full_data, place) == printed(capsys, cells[place]) == alone(cells[place])
+        assert shown(full_data, place) == printed(capsys, cells[place]) == told([cells[place]])[0]
 
 
 def test_every_plot_has_rows_that_say_where_they_come_from(full_data) -> None:
@@ -76,6 +81,34 @@ def test_every_plot_has_rows_that_say_where_they_come_from(full_data) -> None:
             assert all(re.match(r"(record|kernel|device|predict|published|validation):", row["from"]) for row in rows)
         first = rows_of(next(iter(plot.sources.values())), full_data.datasets, chosen)
         assert {column.field for column in plot.columns} <= {name for row in first for name in row}
+
+
+def test_the_page_opens_with_what_it_says(full_data) -> None:
+    facts = {one.section: one for one in lead(full_data)}
+    assert list(facts) == ["predictions", "validation", "kernels", "claims"]
+    chosen = choices(full_data)
+    (asked,) = (
+        row
+        for row in full_data.datasets["speeds"]
+        if all(row[name] == chosen[name] for name in ("model", "format", "context", "device"))
+    )
+    assert facts["predictions"].figure == f"{figure(asked['point'])} tokens/s"
+    assert f"{figure(asked['low'])} to {figure(asked['high'])}" in facts["predictions"].said
+    published = [row for row in full_data.datasets["published"] if row["inside"]]
+    inside = sum(row["inside"] == "yes" for row in published)
+    assert facts["validation"].figure == f"{inside} of {len(published)}"
+    assert facts["kernels"].figure == "10,000 measurements"
+    assert facts["claims"].figure == "14 claims"
+
+
+def test_of_a_machine_that_does_not_hold_the_model_the_page_opens_without_a_speed(grid, tmp_path) -> None:
+    small = next(one for one in grid.machines if one.name == "Apple_M3_10c")
+    cell = dataclasses.replace(
+        grid, machines=(small,), models=models(["gpt3-175b"]), formats=("bf16",), contexts=(2048,), devices=(None,)
+    )
+    data = gather(Store(tmp_path / "none"), cell, [])
+    assert [one.section for one in lead(data)] == ["validation", "kernels", "claims"]
+    assert "roofcast bench" in lead(data)[1].said
 
 
 def test_no_predicted_point_lies_outside_its_interval_or_above_its_ceiling(full_data) -> None:
@@ -124,10 +157,18 @@ def test_a_measured_step_counts_the_fastest_implementation_as_often_as_a_token_n
     assert [(row["term"], row["time_us"]) for row in rows] == [("gemv", 8.0), ("whole token", 8.0)]
 
 
-def test_the_packed_data_is_json_without_infinities(full_data) -> None:
+def test_the_packed_data_is_json_that_holds_every_row(full_data) -> None:
     content = json.loads(gzip.decompress(base64.b64decode(pack(full_data))))
     assert {one.dataset for one in CONTROLS if one.dataset} <= set(content["datasets"])
-    assert all(len(row) == len(some["fields"]) for some in content["datasets"].values() for row in some["rows"][:5])
+    for name, rows in full_data.datasets.items():
+        packed = content["datasets"][name]
+        assert packed["count"] == len(rows)
+        columns = {
+            field: one if isinstance(one, list) else [one["of"][place] for place in one["at"]]
+            for field, one in packed["columns"].items()
+        }
+        for place in {0, len(rows) // 2, len(rows) - 1}:
+            assert {field: one[place] for field, one in columns.items()} == {field: rows[place].get(field) for field in columns}
 
 
 def test_plots_are_written_as_svg_and_png(full_data, tmp_path) -> None:

@@ -1,0 +1,32 @@
+"""Where a worker runs: it leaves cores to others, and the gate stays where it was."""
+
+import os
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from roofcast.harness.gate.checkout import Revision
+from roofcast.harness.gate.process import Process, cores_but
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system pins no process to cores")
+
+
+@pytest.fixture
+def three_cores(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {7, 2, 5})
+
+
+@pytest.mark.parametrize(("spare", "left"), [(0, (2, 5, 7)), (1, (5, 7)), (2, (7,)), (9, (7,))])
+def test_all_cores_but_the_spare_ones_and_at_least_one(three_cores, spare, left):
+    assert cores_but(spare) == left
+
+
+def test_a_worker_has_its_cores_from_the_start_and_the_gate_keeps_its_own(tmp_path):
+    mine = os.sched_getaffinity(0)
+    one = max(mine)
+    revision = Revision("here", "0" * 40, Path(__file__).parents[2], sys.executable)
+    with Process(revision, tmp_path / "worker", cores=(one,)):
+        (worker,) = psutil.Process().children()
+        assert worker.cpu_affinity() == [one]
+    assert os.sched_getaffinity(0) == mine
