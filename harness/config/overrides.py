@@ -138,8 +138,8 @@ def check(config: DictConfig, verb: str) -> None:
     """Resolves what refers to other keys.
 
     Raises:
-        UsageError: for a reference to what is not there, a value that is missing (`???`), a key that `+key=value` added and that
-            the verb does not know, one that `~key` took away, or a number beyond all bounds.
+        UsageError: for a reference to what is not there, a value that is missing (`???`), a key that `+key=value` added and
+            that the verb does not know, one that `~key` took away, or a number beyond all bounds.
     """
     for key in map(str, config):
         if key not in _keys(verb):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from roofcast.harness import cli
@@ -152,6 +152,7 @@ def no_clock():
     max_examples=EXAMPLES, phases=[Phase.explicit, Phase.reuse, Phase.generate], suppress_health_check=[HealthCheck.too_slow]
 )
 @given(st.lists(OVERRIDES, max_size=4))
+@example(["environment=???"])
 def test_any_overrides_end_in_a_result_or_in_one_sentence(overrides: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         out, err = io.StringIO(), io.StringIO()
