@@ -42,7 +42,7 @@ class TuningSweeper(ResumingSweeper):
         searched = {one.key_or_group: self._distribution(one) for one in asked if one.is_sweep_override()}
         if not searched:
             raise UsageError("a search must have a key to search, such as blocks.gemv_grain_bytes='interval(4096,1048576)'")
-        fixed = [one.input_line for one in asked if not one.is_sweep_override()]
+        fixed = [one.input_line or "" for one in asked if not one.is_sweep_override()]
         study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=self._seed))
         rows: dict[str, Outcome] = {}
         while (left := self._trials - len(study.trials)) > 0:
@@ -76,6 +76,7 @@ class TuningSweeper(ResumingSweeper):
 
     def _takes_fractions(self, key: str) -> bool:
         """Hydra writes whole numbers of an interval as fractions."""
+        assert self.config is not None
         try:
             OmegaConf.update(copy.deepcopy(self.config), key, 0.5)
         except OmegaConfBaseException:
