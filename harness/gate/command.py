@@ -198,6 +198,7 @@ def question_of(config: DictConfig) -> dict[str, Any]:
         "implementation": config.implementation,
         "residency": chosen("residency", config.residency, ("cold", "warm")),
         "seed": _from(config, "seed", 0),
+        "cores": len(cores_of(config)),
         "free_bytes": free_bytes,
     }
 

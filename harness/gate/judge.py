@@ -95,13 +95,16 @@ def compare(bench: Bench, budget_s: float) -> Comparison:
             break
         bench.progress(f"looking again at {len(wanted)} that may have changed, in fresh processes")
         left = (end - time.monotonic()) / (bench.policy.most_confirmations - number)
-        for key, one in bench.run(time.monotonic() + left, only=wanted).estimates.items():
+        trial = bench.run(time.monotonic() + left, only=wanted)
+        for key, one in trial.estimates.items():
             fresh[key].append(one)
+        known = {one.kernel for one in remarks}
+        remarks += [one for one in _remarks(trial) if one.condition == "newly wrong" and one.kernel not in known]
     verdicts = settled(estimates, fresh, bench.policy)
     return Comparison(
         base=bench.revisions["base"].name,
         head=bench.revisions["head"].name,
-        verdicts={key: verdict for key, verdict in verdicts.items() if is_sound(first.prepared[key[0]])},
+        verdicts={key: verdict for key, verdict in verdicts.items() if key[0] not in {one.kernel for one in remarks}},
         remarks=remarks,
         exact_changes=list(_exact(first)),
         changed_code=_changed_code(first),

@@ -121,7 +121,9 @@ def _notes(found: Comparison) -> list[str]:
     notes += [f"{name}: {base} in the base, {head} in the head" for name, (base, head) in found.changed_code.items()]
     base, head = (found.software.get(side, {}) for side in ("base", "head"))
     notes += [f"{name} {base[name]} in the base, {head[name]} in the head" for name in base if base[name] != head.get(name)]
-    return [*notes, f"{found.seconds:.0f} s; a change is called one where fresh processes show it again"]
+    if found.seconds:
+        notes.append(f"{found.seconds:.0f} s; a change is called one where fresh processes show it again")
+    return notes
 
 
 def _numbers(one: Verdict) -> dict[str, Any]:

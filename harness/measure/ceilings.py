@@ -1,4 +1,4 @@
-"""The machine's own limits, measured in JAX in the same process as the kernels."""
+"""The machine's own limits, measured in JAX."""
 
 from __future__ import annotations
 

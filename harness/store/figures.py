@@ -86,8 +86,8 @@ class Timing(Columns):
         calm: per sample, whether no probe called the machine disturbed.
         stop_reason: why sampling ended, in words.
         timer_note: why a GPU's kernels were timed by the host all the same, "" otherwise.
-        device_before, device_after: a GPU's clocks, power, temperature and bits of what slows it (`harness.nvidia.GpuState`),
-            before the run and when this was recorded; empty where nothing tells them.
+        device_before, device_after: a GPU's clocks, power, temperature and bits of what slows it
+            (`harness.host.nvidia.GpuState`), before the run and when this was recorded; empty where nothing tells them.
         sampling_s: seconds that the samples and the probes beside them took.
 
     Raises:

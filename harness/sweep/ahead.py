@@ -31,6 +31,9 @@ class Ahead:
         self._made: dict[tuple[str, ...], Future[DictConfig]] = {}
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "_loader":
+            # Asked of a copy that has nothing yet.
+            raise AttributeError(name)
         return getattr(self._loader, name)
 
     def expect(self, jobs: Sequence[Sequence[str]]) -> None:

@@ -50,7 +50,8 @@ class TuningSweeper(ResumingSweeper):
             jobs = [(*fixed, *(f"{name}={value}" for name, value in one.params.items())) for one in trials]
             # Trials may be equal, and are then one job.
             outcomes = dict(zip(distinct := list(dict.fromkeys(jobs)), self._ended(distinct, asked), strict=True))
-            rows |= {one.job.key or one.job.overrides: one for one in outcomes.values()}
+            # What is tried again was finished before, by this search.
+            rows = {one.job.key or one.job.overrides: one for one in outcomes.values()} | rows
             for trial, job in zip(trials, jobs, strict=True):
                 reached = self._reached(outcomes[job].job)
                 failed = None if reached else optuna.trial.TrialState.FAIL

@@ -51,7 +51,8 @@ def tiling(n: int, k: int, bits: float, most_rows: int = TILE_BYTES, tile_bytes:
     Rows are few enough that there are `PROGRAMS` programs; where single rows are still too few, they are split.
     """
     columns = min(triton.power_of_two(k), int(ROW_BYTES * 8 // bits))
-    rows = min(most_rows, max(1, int(tile_bytes * 8 // bits) // columns))
+    fitting = max(1, int(tile_bytes * 8 // bits) // columns)
+    rows = min(most_rows, 1 << (fitting.bit_length() - 1))
     while rows > 1 and -(-n // rows) < PROGRAMS:
         rows //= 2
     splits = 1

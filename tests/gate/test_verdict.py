@@ -101,7 +101,8 @@ def test_what_is_sure_alone_is_not_among_many():
         ((0.06, 0.06, 0.05), True),
         ((0.06, 0.06, 0.05, 0.06), False),
         ((0.06, 0.06, 0.0, 0.0), True),
-        ((0.06, 0.06, 0.0, 0.0) * 2, False),
+        ((0.06, 0.06, 0.0, 0.0) * 4, False),
+        ((0.06, 0.06, 0.0, 0.0) * 2, True),
     ],
 )
 def test_pairs_are_added_until_they_decide(points, is_open):

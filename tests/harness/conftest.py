@@ -135,8 +135,8 @@ def values(hint):
 WRITER = """
     import dataclasses, itertools, pickle, sys
     from pathlib import Path
-    from roofcast.harness.record import new_id
-    from roofcast.harness.store import Store
+    from roofcast.harness.store.record import new_id
+    from roofcast.harness.store.store import Store
 
     folder, pickled, batches, size = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
     one = pickle.loads(pickled.read_bytes())

@@ -25,7 +25,7 @@ from ..checkout import Revision, side_by_side
 from ..command import cores_of, effort_of, policy_of, question_of
 from ..judge import FIRST_SHARE
 from ..pair import Side
-from ..process import Process
+from ..process import Process, RefusedError, WorkerLostError
 from ..trial import Bench, Effort, NotComparableError
 from ..verdict import NOT_COMPARABLE
 from . import report
@@ -87,7 +87,10 @@ class _Taken:
     def take(self, workers: Mapping[Side, Process], kernels: Sequence[str]) -> None:
         for side, worker in workers.items():
             for kernel in kernels if self._seconds else ():
-                said = worker.ask("series", self._limit_s, kernel=kernel, seconds=self._seconds)
+                try:
+                    said = worker.ask("series", self._limit_s, kernel=kernel, seconds=self._seconds)
+                except (WorkerLostError, RefusedError) as error:
+                    raise NotComparableError(f"{kernel} could not be timed by itself: {error}") from None
                 self.series[side][kernel] = tuple(said["samples"])
 
 
@@ -110,6 +113,6 @@ def _key(config: DictConfig, question: Mapping[str, Any], effort: Effort) -> str
     """Names everything that must be the same for a stopped self-test to be gone on with."""
     code = checkout(PACKAGE_FOLDER)
     asked = {name: value for name, value in question.items() if name != "free_bytes"}
-    parts = [asked, asdict(effort), config.budget_s, config.least, config.load, config.peer_s]
-    text = json.dumps([*parts, code.commit, fingerprint().key], sort_keys=True)
+    parts = [asked, asdict(effort), config.budget_s, config.least, config.load, config.peer_s, config.spare_cores]
+    text = json.dumps([*parts, code.commit, code.dirty, fingerprint().key], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

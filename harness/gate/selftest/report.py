@@ -63,7 +63,7 @@ def _notes(rounds: Sequence[Round], policy: Policy) -> list[str]:
     notes = [
         f"smallest slow-down that is found {FOUND_SHARE:.0%} of the time: {smallest}",
         f"{kernels} kernels: {seconds:.0f} s for a look at all of them; where nothing changed, "
-        f"{again:.1f} of them are looked at again in {policy.confirmations} fresh pairs of processes",
+        f"{again:.1f} of them are looked at again, in two to {policy.most_confirmations} fresh pairs of processes",
         f"{len(rounds)} pairs of processes with the same code; each sample of the slowed side is charged for that "
         "share of another one; a round judges what was suspected in those before it, so comparisons are not quite independent",
     ]

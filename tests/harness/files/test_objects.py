@@ -107,8 +107,8 @@ def bucket(tmp_path, monkeypatch):
 
 WRITER = """
     import dataclasses, sys
-    from roofcast.harness.record import new_id
-    from roofcast.harness.store import Store
+    from roofcast.harness.store.record import new_id
+    from roofcast.harness.store.store import Store
 
     here = Store(sys.argv[1])
     (one,) = here.read().found[:1]

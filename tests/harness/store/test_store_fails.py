@@ -198,7 +198,7 @@ FULL = """
     import pickle, resource, sys
     from pathlib import Path
     from roofcast.harness.errors import UsageError
-    from roofcast.harness.store import Store
+    from roofcast.harness.store.store import Store
 
     folder, one = Path(sys.argv[1]), pickle.loads(Path(sys.argv[2]).read_bytes())
     {limit}
