@@ -56,7 +56,7 @@ def compare_callables(
                 break
         return judged(quads)
 
-    key = ("head", "latency")
+    key: Key = ("head", "latency")
     first = {key: look(FIRST_SHARE * budget_s)}
     fresh: dict[Key, list[Estimate]] = {key: [] for key in suspicions(first, policy)}
     for done in range(policy.most_confirmations):

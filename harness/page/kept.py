@@ -45,7 +45,9 @@ def kept(store: Store) -> Report[Row]:
     }
     wanted = {*measured_ops(), _STEP}
     rows = [
-        _row(one) | {"gate": words.get(tuple(one[name] for name in _JUDGED), "")} for one in report.found if one["op"] in wanted
+        {**_row(one), "gate": words.get(tuple(one[name] for name in _JUDGED), "")}
+        for one in report.found
+        if one["op"] in wanted
     ]
     return Report(rows, (*report.unreadable, *said.unreadable))
 

@@ -40,11 +40,15 @@ _PARTS: dict[Call, tuple[Any, Any]] = {}
 """The compiled body of a call, and the intrinsic that reads its arrays and constants."""
 
 
+_INSIDE: Any = {"no_cfunc_wrapper": True}
+"""An option that Numba reads and its types do not know: nothing outside compiled code calls such a body."""
+
+
 def _run(frame: int, start: int, stop: int) -> None:
     """Runs the body of the call that `frame` is of; in compiled code only."""
 
 
-@overload(_run, jit_options={"no_cfunc_wrapper": True})
+@overload(_run, jit_options=_INSIDE)
 def _run_compiled(frame, start, stop):
     compute, read = _PARTS[frame]
     return lambda frame, start, stop: compute(start, stop, *read(frame))
