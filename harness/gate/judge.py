@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from .pair import Estimate, Quad, Side
@@ -89,13 +89,16 @@ def compare(bench: Bench, budget_s: float) -> Comparison:
     if not estimates and all(one.condition == "not measured" for one in remarks):
         raise NotComparableError(f"no kernel could be timed in both revisions: {remarks[0].kernel}: {remarks[0].reason}")
     fresh: dict[Key, list[Estimate]] = {key: [] for key in suspicions(estimates, bench.policy)}
-    for number in range(bench.policy.most_confirmations):
-        is_late = number >= bench.policy.confirmations and time.monotonic() >= end
+    least, most = bench.policy.confirmations, bench.policy.most_confirmations
+    # Another pair says more than more quads of this one.
+    shorter = replace(bench, effort=replace(bench.effort, most_quads=bench.effort.least_quads))
+    for number in range(most):
+        is_late = number >= least and time.monotonic() >= end
         if is_late or not (wanted := undecided(estimates, fresh, bench.policy)):
             break
         bench.progress(f"looking again at {len(wanted)} that may have changed, in fresh processes")
-        left = (end - time.monotonic()) / (bench.policy.most_confirmations - number)
-        trial = bench.run(time.monotonic() + left, only=wanted)
+        left = (end - time.monotonic()) / ((least if number < least else most) - number)
+        trial = shorter.run(time.monotonic() + left, only=wanted)
         for key, one in trial.estimates.items():
             fresh[key].append(one)
         known = {one.kernel for one in remarks}
