@@ -57,7 +57,7 @@ def compare_callables(
         return judged(quads)
 
     key: Key = ("head", "latency")
-    first = {key: look(FIRST_SHARE * budget_s)}
+    first: dict[Key, Estimate] = {key: look(FIRST_SHARE * budget_s)}
     fresh: dict[Key, list[Estimate]] = {key: [] for key in suspicions(first, policy)}
     for done in range(policy.most_confirmations):
         if not undecided(first, fresh, policy) or (done >= policy.confirmations and time.monotonic() >= end):

@@ -44,7 +44,7 @@ def kept(store: Store) -> Report[Row]:
         for one in said.found
     }
     wanted = {*measured_ops(), _STEP}
-    rows = [
+    rows: list[Row] = [
         {**_row(one), "gate": words.get(tuple(one[name] for name in _JUDGED), "")}
         for one in report.found
         if one["op"] in wanted
