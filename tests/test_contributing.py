@@ -18,9 +18,9 @@ SCRIPT = """
 import json
 import jax
 import numpy as np
-from roofcast.harness.devices import target
-from roofcast.harness.models import model_named
-from roofcast.harness.workloads import calls, decode_step, resident_elements, streamed_weight_elements, weight_bytes
+from roofcast.harness.facts.devices import target
+from roofcast.harness.facts.models import model_named
+from roofcast.harness.steps.workloads import calls, decode_step, resident_elements, streamed_weight_elements, weight_bytes
 from roofcast.kernels import check
 from roofcast.kernels.formats import format_named
 from roofcast.kernels.model import Formats, Step

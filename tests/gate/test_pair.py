@@ -92,5 +92,5 @@ def test_choosing_calm_quads_leaves_the_false_alarms_as_rare_as_they_are_said_to
     assert 0.03 <= np.mean([p() <= 0.05 for _ in range(1000)]) <= 0.07
 
 
-def test_a_slowed_quad_is_charged_for_what_it_did_once_more():
-    assert Quad((1.0, 1.0), (1.0, 2.0), (1.0, 2.0)).slowed(0.05).head == pytest.approx((1.05, 2.1))
+def test_each_sample_of_a_slowed_quad_is_charged_for_a_share_of_the_other():
+    assert Quad((1.0, 1.0), (1.0, 2.0)).slowed(0.05).head == pytest.approx((1.1, 2.05))

@@ -18,7 +18,7 @@ from roofcast.harness.store.store import Store
 
 KILLS = int(os.environ.get("ROOFCAST_KILLS", "1"))
 JOBS = 5 * KILLS
-LONGEST_S = 2.0
+LONGEST_S = 0.8
 """A kill comes up to so long after one of the next jobs is recorded, or after the start: while a program starts, compiles,
 proves, measures or writes."""
 MODEL = (Path(__file__).parent.parent / "tiny.yaml").read_text(encoding="utf-8")

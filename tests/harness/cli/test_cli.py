@@ -118,12 +118,12 @@ def test_models_and_devices_are_found_in_any_spelling() -> None:
 
 
 def test_a_hugging_face_configuration_is_a_model(tmp_path: Path) -> None:
-    folder = tmp_path / "my.model"
+    folder = tmp_path / "some.model"
     folder.mkdir()
     config = {"architectures": ["LlamaForCausalLM"], "num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4}
     config |= {"num_key_value_heads": 2, "intermediate_size": 128, "vocab_size": 100, "max_position_embeddings": 256}
     (folder / "config.json").write_text(json.dumps(config))
-    assert prepared([f"model={folder}/config.json"]) == ["model=my-model-config"]
+    assert prepared([f"model={folder}/config.json"]) == ["model=some-model-config"]
     (folder / "config.json").write_text(json.dumps({"architectures": ["NoSuchModel"]}))
     with pytest.raises(UsageError, match="NoSuchModel"):
         prepared([f"model={folder}/config.json"])

@@ -122,7 +122,7 @@ def test_a_writer_that_is_killed_leaves_whole_files_only(here, start_writer):
 
 STALL = """
     import time
-    from roofcast.harness import durable
+    from roofcast.harness.files import durable
 
     def stall(path):
         print("written", flush=True)
