@@ -12,7 +12,7 @@ from .judge import FIRST_SHARE
 from .pair import Estimate, Quad, Side, judged, order
 from .sampling import calls_per_sample, sample
 from .trial import LONGEST_SAMPLE_S, SHARPNESS, Key
-from .verdict import Policy, Verdict, settled, suspicions, undecided
+from .verdict import Policy, Verdict, looked_again, settled
 
 
 def compare_callables(
@@ -58,11 +58,7 @@ def compare_callables(
 
     key: Key = ("head", "latency")
     first: dict[Key, Estimate] = {key: look(FIRST_SHARE * budget_s)}
-    fresh: dict[Key, list[Estimate]] = {key: [] for key in suspicions(first, policy)}
-    for done in range(policy.most_confirmations):
-        if not undecided(first, fresh, policy) or (done >= policy.confirmations and time.monotonic() >= end):
-            break
-        fresh[key].append(look((end - time.monotonic()) / (policy.most_confirmations - done)))
+    fresh = looked_again(first, policy, end, lambda _, share: {key: look(share)})
     return settled(first, fresh, policy, "when measured again")[key]
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from .pair import Estimate, Quad, Side
 from .trial import Bench, Key, NotComparableError, Trial, is_fine, is_sound
-from .verdict import Ruling, Verdict, exact_changes, exit_code, settled, suspicions, undecided
+from .verdict import Ruling, Verdict, exact_changes, exit_code, looked_again, settled
 
 FIRST_SHARE = 1 / 3
 """Of the time, for the look at everything; what is left is for what may have changed, which is less."""
@@ -88,22 +88,17 @@ def compare(bench: Bench, budget_s: float) -> Comparison:
     remarks = _remarks(first)
     if not estimates and all(one.condition == "not measured" for one in remarks):
         raise NotComparableError(f"no kernel could be timed in both revisions: {remarks[0].kernel}: {remarks[0].reason}")
-    fresh: dict[Key, list[Estimate]] = {key: [] for key in suspicions(estimates, bench.policy)}
-    least, most = bench.policy.confirmations, bench.policy.most_confirmations
     # Another pair says more than more quads of this one.
     shorter = replace(bench, effort=replace(bench.effort, most_quads=bench.effort.least_quads))
-    for number in range(most):
-        is_late = number >= least and time.monotonic() >= end
-        if is_late or not (wanted := undecided(estimates, fresh, bench.policy)):
-            break
+
+    def look(wanted: Sequence[Key], seconds: float) -> Mapping[Key, Estimate]:
         bench.progress(f"looking again at {len(wanted)} that may have changed, in fresh processes")
-        left = (end - time.monotonic()) / ((least if number < least else most) - number)
-        trial = shorter.run(time.monotonic() + left, only=wanted)
-        for key, one in trial.estimates.items():
-            fresh[key].append(one)
+        trial = shorter.run(time.monotonic() + seconds, only=wanted)
         known = {one.kernel for one in remarks}
-        remarks += [one for one in _remarks(trial) if one.condition == "newly wrong" and one.kernel not in known]
-    verdicts = settled(estimates, fresh, bench.policy)
+        remarks.extend(one for one in _remarks(trial) if one.condition == "newly wrong" and one.kernel not in known)
+        return trial.estimates
+
+    verdicts = settled(estimates, looked_again(estimates, bench.policy, end, look), bench.policy)
     return Comparison(
         base=bench.revisions["base"].name,
         head=bench.revisions["head"].name,

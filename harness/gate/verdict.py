@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -105,6 +106,35 @@ def _is_open(seen: Sequence[Estimate], ruling: Ruling, least: float, policy: Pol
     return ruling == "inconclusive" and len(seen) < policy.most_confirmations
 
 
+def looked_again(
+    first: Mapping[tuple[_Name, Quantity], Estimate],
+    policy: Policy,
+    end: float,
+    look: Callable[[Sequence[tuple[_Name, Quantity]], float], Mapping[tuple[_Name, Quantity], Estimate]],
+) -> dict[tuple[_Name, Quantity], list[Estimate]]:
+    """Fresh estimates of what is suspected, for `settled`.
+
+    The least number of pairs is taken even beyond the end; each may take its share of the time that is left.
+
+    Args:
+        first: estimates of the first look.
+        end: time of `time.monotonic()`.
+        look: takes what to look at and for how many seconds; what it gives nothing of is not asked for again.
+    """
+    fresh: dict[tuple[_Name, Quantity], list[Estimate]] = {key: [] for key in suspicions(first, policy)}
+    lost: set[tuple[_Name, Quantity]] = set()
+    least, most = policy.confirmations, policy.most_confirmations
+    for number in range(most):
+        is_late = number >= least and time.monotonic() >= end
+        if is_late or not (wanted := [key for key in undecided(first, fresh, policy) if key not in lost]):
+            break
+        found = look(wanted, (end - time.monotonic()) / ((least if number < least else most) - number))
+        lost |= set(wanted) - set(found)
+        for key, one in found.items():
+            fresh[key].append(one)
+    return fresh
+
+
 def settled(
     first: Mapping[tuple[_Name, Quantity], Estimate],
     fresh: Mapping[tuple[_Name, Quantity], Sequence[Estimate]],
@@ -162,7 +192,9 @@ def _settled(first: Estimate, fresh: Sequence[Estimate], p: float, least: float,
     enough = _enough(len(fresh))
     if sign * pooled.point >= least and showing >= enough and p <= policy.false_discovery:
         return Verdict(_direction(pooled.point), f"{seen}, adjusted p {p:.2g}", pooled)
-    if sum(abs(one) < least for one in points) >= enough and abs(pooled.point) < least:
+    # Pairs with too few quads for an interval of their own cannot say that nothing changed.
+    is_known = all(math.isfinite(one.high - one.low) for one in fresh)
+    if is_known and sum(abs(one) < least for one in points) >= enough and abs(pooled.point) < least:
         return Verdict("same", f"{seen}: within {_less(least)} either way", pooled)
     return Verdict("inconclusive", f"{seen}: neither within {_less(least)} nor a sure change", pooled)
 

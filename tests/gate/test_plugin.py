@@ -37,7 +37,9 @@ def test_slower(roofcast_gate):
 def test_faster(roofcast_gate):
     assert roofcast_gate(base=slow, head=quick).ruling == "faster"
 
-@pytest.mark.roofcast_gate(least_quads=2, most_quads=2, budget_s=0.1, inconclusive_fails=True)
+@pytest.mark.roofcast_gate(
+    least_quads=2, most_quads=2, confirmations=1, most_confirmations=1, budget_s=0.1, inconclusive_fails=True
+)
 def test_inconclusive(roofcast_gate):
     roofcast_gate(base=quick, head=quick)
 

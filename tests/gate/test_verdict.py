@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 from roofcast.harness.gate.pair import Estimate, Quad, judged
-from roofcast.harness.gate.verdict import Policy, exact_changes, exit_code, of_one_look, settled, suspicions, undecided
+from roofcast.harness.gate.verdict import (
+    Policy,
+    exact_changes,
+    exit_code,
+    looked_again,
+    of_one_look,
+    settled,
+    suspicions,
+    undecided,
+)
 
 POLICY = Policy()
 QUADS = 64
@@ -71,6 +80,21 @@ def of_fresh(*points, first=0.06, p=1e-6, policy=POLICY):
 def test_fresh_processes_alone_decide(points, expected):
     assert of_fresh(*points) == expected
     assert of_fresh(*points, first=-0.06) == expected
+
+
+def test_pairs_too_short_for_an_interval_never_say_same():
+    short = Estimate(-np.inf, 0.001, np.inf, 0.5, 2)
+    assert settled({KEY: sure(0.06)}, {KEY: [short, short]}, POLICY)[KEY].ruling == "inconclusive"
+
+
+def test_what_a_fresh_look_gives_nothing_of_is_not_asked_for_again():
+    asked = []
+    fresh = looked_again(
+        {KEY: sure(0.06), (1, "latency"): sure(0.06)}, POLICY, 0.0, lambda keys, _: asked.append(keys) or {KEY: sure(0.06)}
+    )
+    assert asked[0] == [KEY, (1, "latency")]
+    assert asked[1:] == [[KEY]] * (POLICY.confirmations - 1)
+    assert fresh == {KEY: [sure(0.06)] * POLICY.confirmations, (1, "latency"): []}
 
 
 def test_pairs_that_scatter_as_far_as_they_differ_are_not_sure():
