@@ -130,8 +130,7 @@ def cores_but(spare: int) -> tuple[int, ...]:
     """Cores for a process that leaves so many to whoever else runs, but keeps one; none where the system has no such notion.
 
     A neighbour takes the core that is free. Were none free, it would take turns with the kernel, whose threads then wait
-    for the slowest of them. On two cores of a shared machine, with one burnt half of the time, log-ratios of quads
-    scattered by 0.05 on one core, and by 0.2 on both (`roofcast gate selftest load=true spare_cores=0`).
+    for the slowest of them (`roofcast gate selftest load=true spare_cores=0` shows what that costs).
     """
     if not hasattr(os, "sched_getaffinity"):
         return ()
