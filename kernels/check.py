@@ -16,10 +16,13 @@ import numpy as np
 from .formats import format_named
 from .formats.base import Plain
 from .op import Tensor, Workload
+from .room import empty
 
 _DRAWN_ELEMENTS = 2**20
 """Numbers that are drawn one by one. A larger tensor repeats so many numbers' rows in random order, and a longer vector its
 beginning: drawing and rounding every element of a gigabyte would take longer than the measurement."""
+_GATHERED_ROWS = 256
+"""Rows, or bands of them, that are gathered at a time: they stay in cache on their way."""
 _ELEMENT_SPAN = 16
 """No element of a Gaussian result is further out than this many root mean squares."""
 
@@ -44,6 +47,11 @@ def draw(workload: Workload, seed: int) -> dict[str, Any]:
     # However many tensors there are, so many numbers are drawn in all for each width, format and scale.
     drawing = _Drawing(generator, _DRAWN_ELEMENTS // max(1, len(tensors) // 4))
     return {name: drawing.drawn(tensor) for name, tensor in tensors.items()}
+
+
+def shapes(workload: Workload) -> dict[str, Any]:
+    """What `draw` makes of a workload, known before it is drawn: arrays of its shapes and dtypes that take no memory."""
+    return {name: _shaped(tensor) for name, tensor in workload.operands().items()}
 
 
 def expected(workload: Workload, packed: Mapping[str, Any], outputs: tuple[Any, ...] | None = None) -> tuple[Any, ...]:
@@ -100,7 +108,7 @@ class _Drawing:
         is_matrix = tensor.role == "weight" and axes > 1
         scale = 1 / math.sqrt(tensor.shape[-1]) if is_matrix else 1.0
         if axes < 2:
-            return one.pack(np.resize(_gaussian(self.generator, (min(tensor.elements, _DRAWN_ELEMENTS),), scale), tensor.shape))
+            return _repeated(one.pack(_gaussian(self.generator, (min(tensor.elements, _DRAWN_ELEMENTS),), scale)), tensor.shape)
         if tensor.elements <= self.most:
             return one.pack(_gaussian(self.generator, tensor.shape, scale))
         width = tensor.shape[-1]
@@ -110,7 +118,17 @@ class _Drawing:
         if key not in self.shared:
             self.shared[key] = one.pack(_gaussian(self.generator, (bands * one.band, width), scale))
         drawn = self.generator.integers(bands, size=math.ceil(count / one.band))[:, None] * one.band + np.arange(one.band)
-        return _reshaped(one.rows(self.shared[key], drawn.ravel()[:count]), tensor.shape[:-2])
+        return _gathered(tensor, self.shared[key], drawn.ravel()[:count])
+
+
+def _shaped(tensor: Tensor) -> Any:
+    one = format_named(tensor.format)
+    if isinstance(one, Plain):
+        return np.broadcast_to(np.zeros((), one.dtype), tensor.shape)
+    *axes, n, width = tensor.shape
+    band = one.pack(np.zeros((one.band, width), np.float32))
+    rows = {name: n if len(part) == one.band else math.ceil(n / one.band) for name, part in band.items()}
+    return {name: np.broadcast_to(part[0, 0], (*axes, rows[name], part.shape[1])) for name, part in band.items()}
 
 
 def _spread(tensor: Tensor, generator: np.random.Generator) -> np.ndarray:
@@ -123,11 +141,28 @@ def _gaussian(generator: np.random.Generator, shape: tuple[int, ...], scale: flo
     return generator.standard_normal(shape, np.float32) * np.float32(scale)
 
 
-def _reshaped(packed: Any, axes: tuple[int, ...]) -> Any:
-    """Rows of numbers and scales, gathered in matrices along some axes."""
-    if isinstance(packed, dict):
-        return {name: _reshaped(part, axes) for name, part in packed.items()}
-    return packed.reshape(*axes, -1, packed.shape[-1])
+def _repeated(beginning: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    [values] = empty(shape, beginning.dtype)
+    flat = values.reshape(-1)
+    for start in range(0, flat.size, max(1, beginning.size)):
+        flat[start : start + beginning.size] = beginning[: flat.size - start]
+    return values
+
+
+def _gathered(tensor: Tensor, drawn: Any, rows: np.ndarray) -> Any:
+    """A tensor of rows of what was drawn: numbers, and scales in a dict beside them."""
+    one = format_named(tensor.format)
+    shaped = _shaped(tensor)
+    parts = shaped if isinstance(shaped, dict) else {"": shaped}
+    made = {name: empty(part.shape, part.dtype)[0] for name, part in parts.items()}
+    at_once = _GATHERED_ROWS * one.band
+    for start in range(0, len(rows), at_once):
+        some = one.rows(drawn, rows[start : start + at_once])
+        for name, part in some.items() if isinstance(some, dict) else [("", some)]:
+            matrix = made[name].reshape(-1, part.shape[-1])
+            first = start if len(matrix) == len(rows) else start // one.band
+            matrix[first : first + len(part)] = part
+    return made if isinstance(shaped, dict) else made[""]
 
 
 def _distance(tensor: Tensor, output: Any, reference: Any) -> float:

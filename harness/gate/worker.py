@@ -26,8 +26,9 @@ from ..errors import UsageError
 from ..host.host import fingerprint
 from ..measure.ceilings import Limits, Probe, dispatch_s
 from ..measure.choice import chosen
+from ..measure.compiled import Compiled, compile_call
 from ..measure.device import backend_and_kind
-from ..measure.prepare import Compiled, Kernel, compile_call, prepare
+from ..measure.prepare import Kernel, prepare
 from ..measure.prove import pool_bytes, ready
 from ..measure.result import Machine, Result
 from ..steps.plan import plan

@@ -19,7 +19,10 @@ from ..host.host import DEFAULT_CACHE_BYTES
 from ..store.figures import Ceilings
 from ..store.known_ceilings import Known, Shelf
 from ..store.record import utc_now
-from .prepare import compile_call, prepare
+from .compiled import compile_call
+from .meanwhile import meanwhile
+from .place import placed
+from .prepare import prepare
 from .spent import Held, Spent
 from .timer import HOST, Timer
 
@@ -168,26 +171,19 @@ def fastest(workload: Workload, backend: str, timer: Timer = HOST, code: str = "
     Args:
         code: the name of that implementation, where it is known.
     """
-    packed = check.draw(workload, seed=0)
+    able = [one for one, refusal in supported(workload, backend) if refusal is None and code in ("", one.name)]
+    if not able:
+        raise RuntimeError(f"no implementation of {workload.label} runs on {backend}")
     cost = workload.cost()
     work = cost.flops if workload.op == "peak" else cost.bytes
+    with meanwhile(lambda: placed(check.draw(workload, seed=0))) as drawn:
+        compiled = [compile_call(workload, one, check.shapes(workload)) for one in able]
+        [packed] = drawn()
     kernels = [
         # One warm copy: a stream's own size says which level it reads, and a product is to be found in cache.
-        prepare(
-            workload,
-            one,
-            compile_call(workload, one, packed),
-            packed,
-            residency="warm",
-            cache_bytes=0,
-            dispatch_s=0,
-            timer=timer,
-        )
-        for one, refusal in supported(workload, backend)
-        if refusal is None and code in ("", one.name)
+        prepare(workload, one, program, packed, residency="warm", cache_bytes=0, dispatch_s=0, timer=timer)
+        for one, program in zip(able, compiled, strict=True)
     ]
-    if not kernels:
-        raise RuntimeError(f"no implementation of {workload.label} runs on {backend}")
     fastest = min(kernels, key=lambda kernel: min(kernel.sample() for _ in range(3))) if len(kernels) > 1 else kernels[0]
     return Probe(workload.label, lambda: work / fastest.sample() / 1e9, fastest.implementation.name)
 

@@ -54,7 +54,16 @@ def moved_on(workload: Workload, hot: Mapping[str, Any], round_number: Any) -> d
 
 def bits(leaf: Any) -> Any:
     """The same bytes as unsigned integers: XLA:CPU would widen a whole stack of 16-bit floats to slice one of them."""
-    return leaf.view(f"uint{8 * leaf.dtype.itemsize}")
+    return leaf.view(_bits_of(leaf.dtype))
+
+
+def stacked(leaf: Any, copies: int) -> jax.ShapeDtypeStruct:
+    """Shape and dtype of so many copies of an array as `bits`, one after the other."""
+    return jax.ShapeDtypeStruct((copies, *leaf.shape), _bits_of(leaf.dtype))
+
+
+def _bits_of(dtype: Any) -> str:
+    return f"uint{8 * dtype.itemsize}"
 
 
 def _after(results: Any, number: Any, value: Any) -> Any:

@@ -24,8 +24,10 @@ import numpy as np
 from ...kernels.op import Implementation, Workload
 from ..store.figures import Residency
 from . import loops
-from .compile_cache import found_since, lookups
+from .compiled import Compiled, spec
 from .flush import flush_of
+from .meanwhile import meanwhile
+from .place import placed, stack
 from .spent import compiling
 from .timer import HOST, Call, Timer
 
@@ -45,22 +47,6 @@ SAMPLE_S = 2e-3
 """Calls are batched until a sample lasts this long: far above the timer's resolution, short against drift."""
 MOST_PROFILED_CALLS = 64
 """Most calls of one profiler session: each costs host time that does not count, and more would make samples rare."""
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """A lowered and compiled program with how long that took.
-
-    Attributes:
-        program: the compiled executable.
-        lower_s, compile_s: seconds of tracing and lowering, and of compiling.
-        cache: `warm` if the program was loaded from the cache on disk instead, `cold` if it was not there, "" without a cache.
-    """
-
-    program: Any
-    lower_s: float
-    compile_s: float
-    cache: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,20 +75,9 @@ class Kernel:
     timer: str = HOST.name
 
 
-def compile_call(workload: Workload, one: Implementation, packed: Mapping[str, Any]) -> Compiled:
-    """Lowers and compiles a single call of an implementation on such operands, donating what the op donates."""
-    with compiling():
-        start = time.perf_counter()
-        call = jax.jit(functools.partial(one.function, workload), donate_argnames=workload.donated)
-        lowered = call.lower(**jax.tree.map(_spec, dict(packed)))
-        lowered_at, before = time.perf_counter(), lookups()
-        program = lowered.compile()
-    return Compiled(program, lowered_at - start, time.perf_counter() - lowered_at, found_since(before))
-
-
 def outputs(workload: Workload, compiled: Compiled, packed: Mapping[str, Any]) -> tuple[Any, ...]:
     """The results of one call as NumPy arrays, in the op's order."""
-    results = compiled.program(**jax.tree.map(jnp.array, dict(packed)))
+    results = compiled.program(**{name: _own(workload, name, value) for name, value in packed.items()})
     return tuple(jax.device_get(results if isinstance(results, tuple) else (results,)))
 
 
@@ -121,7 +96,7 @@ def prepare(
     """Makes a kernel ready: decides copies and method, and runs it once so that nothing is first in a sample.
 
     Args:
-        packed: operands as `kernels.check.draw` makes them.
+        packed: operands as `kernels.check.draw` makes them, or as `place.placed` placed them.
         residency: `cold` rotates copies of what streams, `warm` uses one copy.
         cache_bytes: the last-level cache.
         dispatch_s: seconds that an empty call takes.
@@ -134,20 +109,20 @@ def prepare(
     # A gathered row is cold in any table beyond the cache, and the row changes from call to call.
     resident = sum(tensors[name].nbytes for name in streamed)
     copies = _copies(workload, residency, cache_bytes, resident)
-    first = jax.tree.map(jnp.array, streamed)
+    first = {name: _own(workload, name, value) for name, value in streamed.items()}
     once_s = _seconds_of_one(workload, compiled, first, hot)
 
     flushed = False
     if timer.on_device:
         held = min(copies, UNROLLED_COPIES)
         flushed = residency == "cold" and bool(resident) and held * resident < 2 * cache_bytes
-        pool = [first, *(jax.tree.map(jnp.copy, first) for _ in range(held - 1))]
+        pool = [first, *placed(first, held - 1)]
         flush = flush_of(CACHE_MULTIPLE * cache_bytes) if flushed else None
         sample, calls = _direct(workload, compiled, pool, hot, min(MOST_PROFILED_CALLS, _calls(once_s)), timer, flush)
         method = f"direct calls over {held} copies" if held > 1 else "direct calls"
         method += ", the cache flushed before each" if flushed else ""
     elif calls is None and once_s >= DIRECT_DISPATCHES * dispatch_s:
-        pool = [first, *(jax.tree.map(jnp.copy, first) for _ in range(copies - 1))]
+        pool = [first, *placed(first, copies - 1)]
         sample, calls = _direct(workload, compiled, pool, hot, _calls(once_s), timer)
         method = f"direct calls over {len(pool)} copies" if len(pool) > 1 else "direct calls"
         held = len(pool)
@@ -200,20 +175,23 @@ def _copies(workload: Workload, residency: Residency, cache_bytes: float, reside
     return max(1, math.ceil(CACHE_MULTIPLE * cache_bytes / resident))
 
 
-def _spec(array: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(array.shape, array.dtype)
+def _own(workload: Workload, name: str, value: Any) -> Any:
+    """An operand for one call: what the call donates is a copy that JAX made and may take."""
+    return jax.tree.map(jnp.array if name in workload.donated else jnp.asarray, value)
 
 
-def _seconds_of_one(workload: Workload, compiled: Compiled, streamed: Mapping[str, Any], hot: Mapping[str, Any]) -> float:
-    """The shorter of two calls after a first one, on copies of what is donated."""
-    seconds = []
-    for _ in range(3):
-        mine = {name: jax.tree.map(jnp.copy, value) if name in workload.donated else value for name, value in streamed.items()}
-        jax.block_until_ready(mine)
-        start = time.perf_counter()
-        jax.block_until_ready(compiled.program(**mine, **hot))
-        seconds.append(time.perf_counter() - start)
-    return min(seconds[1:])
+def _seconds_of_one(workload: Workload, compiled: Compiled, streamed: dict[str, Any], hot: Mapping[str, Any]) -> float:
+    """The shorter of two calls after a first one."""
+    jax.block_until_ready(streamed)
+    return min([_seconds(lambda: _call(workload, compiled, streamed, hot)) for _ in range(3)][1:])
+
+
+def _call(workload: Workload, compiled: Compiled, streamed: dict[str, Any], hot: Mapping[str, Any]) -> None:
+    """One call to its end; results that took the place of operands become the next call's."""
+    results = jax.block_until_ready(compiled.program(**streamed, **hot))
+    if workload.donated:
+        given = zip(workload.results(), results if isinstance(results, tuple) else (results,), strict=True)
+        streamed.update((name, result) for name, result in given if name in workload.donated)
 
 
 def _calls(once_s: float) -> int:
@@ -230,21 +208,17 @@ def _direct(
     flush: Call | None = None,
 ) -> tuple[Callable[[], float], int]:
     """Blocked calls of the compiled kernel, each on the next copy; donated results become the next operands."""
-    donated = [name for name in workload.results() if name in workload.donated]
     first = 0
-
-    def call(number: int, mine: Mapping[str, Any]) -> None:
-        operands = pool[number % len(pool)]
-        results = jax.block_until_ready(compiled.program(**operands, **mine))
-        if donated:
-            operands.update(zip(donated, results if isinstance(results, tuple) else (results,), strict=False))
 
     def sample() -> float:
         nonlocal first
         numbers = range(first, first + calls)
         inputs = jax.block_until_ready([loops.moved_on(workload, hot, number // len(pool)) for number in numbers])
         first += calls
-        todo = [functools.partial(call, number, mine) for number, mine in zip(numbers, inputs, strict=True)]
+        todo = [
+            functools.partial(_call, workload, compiled, pool[number % len(pool)], mine)
+            for number, mine in zip(numbers, inputs, strict=True)
+        ]
         return timer.seconds(todo, flush) / calls
 
     return sample, calls
@@ -263,20 +237,24 @@ def _looped(
 ) -> tuple[Callable[[], float], int]:
     """A compiled loop over the copies, each call waiting for the one before, so that one dispatch pays for many calls."""
     carried = {name: first[name] for name in workload.donated if name in first}
-    if stacked:
-        pool: Any = jax.tree.map(lambda leaf: jnp.broadcast_to(loops.bits(leaf), (copies, *leaf.shape)).copy(), first)
-    else:
-        kept = {name: value for name, value in first.items() if name not in carried}
-        pool = [kept, *(jax.tree.map(jnp.copy, kept) for _ in range(copies - 1))]
-    shapes = jax.eval_shape(functools.partial(one.function, workload), **first, **hot)
-    # Where buffers are handed on, they are the chain; elsewhere the results are.
-    results = jnp.zeros(()) if carried else jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    state: loops.State = (carried, hot, results)
-    like = jax.tree.map(_spec, first) if stacked else None
-    loop = jax.jit(functools.partial(loops.turns, workload, one, like), donate_argnums=(1,))
-    turn_number = jax.ShapeDtypeStruct((), jnp.int32)
-    with compiling():
-        program = loop.lower(*jax.tree.map(_spec, (pool, state)), turn_number, turn_number).compile()
+    kept = {name: value for name, value in first.items() if name not in carried}
+    like = jax.tree.map(spec, kept)
+
+    def pooled() -> Any:
+        return (
+            jax.tree.map(lambda leaf: stack(loops.bits(leaf), copies), kept) if stacked else [kept, *placed(kept, copies - 1)]
+        )
+
+    with meanwhile(pooled) as made, compiling():
+        shapes = jax.eval_shape(functools.partial(one.function, workload), **first, **hot)
+        # Where buffers are handed on, they are the chain; elsewhere the results are.
+        results = jnp.zeros(()) if carried else jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        state: loops.State = (carried, hot, results)
+        pool_like = jax.tree.map(lambda leaf: loops.stacked(leaf, copies), like) if stacked else [like] * copies
+        turn_number = jax.ShapeDtypeStruct((), jnp.int32)
+        loop = jax.jit(functools.partial(loops.turns, workload, one, like if stacked else None), donate_argnums=(1,))
+        program = loop.lower(pool_like, jax.tree.map(spec, state), turn_number, turn_number).compile()
+    pool = made()
 
     first_turn = 0
 
@@ -289,7 +267,7 @@ def _looped(
         first_turn = (first_turn + turns) % MOST_TURNS
         return seconds
 
-    calls_per_turn = 1 if stacked else len(pool)
+    calls_per_turn = 1 if stacked else copies
     turns = 1 if calls is None else math.ceil(calls / calls_per_turn)
     wanted_s = max(SAMPLE_S, 2 * DIRECT_DISPATCHES * dispatch_s)
     run(turns)

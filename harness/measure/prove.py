@@ -12,8 +12,11 @@ from ...kernels import check
 from ...kernels.op import Implementation, Workload, is_peer
 from ..steps.plan import POOL_SHARE
 from ..store.figures import Residency
+from .compiled import compile_call
 from .cost_check import xla_cost
-from .prepare import CACHE_MULTIPLE, compile_call, outputs, prepare, prepare_peer
+from .meanwhile import meanwhile
+from .place import placed
+from .prepare import CACHE_MULTIPLE, outputs, prepare, prepare_peer
 from .result import Machine, Result
 from .spent import Held, compiled_s
 from .timer import HOST
@@ -30,15 +33,17 @@ def ready(
     one: Implementation,
     machine: Machine,
     residency: Residency,
-    draw: Callable[[Workload], Any],
+    draw: Callable[[Workload], Mapping[str, Any]],
     *,
+    drawing: Held = nullcontext,
     on_host: Held = nullcontext,
     on_device: Held = nullcontext,
 ) -> Result:
-    """Draws operands, compiles, proves the result, and prepares the timing; stops where one of them says no.
+    """Compiles while operands are drawn, proves the result, and prepares the timing; stops where one of them says no.
 
     Args:
-        on_host: entered around what needs no device but a CPU: drawing, and the float64 reference.
+        drawing: entered around drawing, in a thread beside this one.
+        on_host: entered around what needs no device but a CPU: the float64 reference.
         on_device: entered around what runs there. Compiling does: XLA times candidates for a GPU on the GPU.
     """
     needed = pool_bytes(workload, machine.cache_bytes)
@@ -46,13 +51,14 @@ def ready(
         room = f"{POOL_SHARE:.0%} of the {machine.free_bytes / 1e9:.1f} GB that are free"
         return Result(workload, one.name, "refused", f"its operands take {needed / 1e9:.1f} GB, more than {room}")
     start = compiled_s()
-    with on_host():
-        packed = draw(stand_in := _stand_in(workload, machine.cache_bytes, residency))
+    stand_in = _stand_in(workload, machine.cache_bytes, residency)
     if one.is_peer:
+        with drawing():
+            packed = draw(stand_in)
         with on_device():
             result = _ready_peer(stand_in, one, machine, residency, packed)
     else:
-        result = _proven(stand_in, one, machine, residency, packed, on_host, on_device)
+        result = _proven(stand_in, one, machine, residency, draw, drawing, on_host, on_device)
     if result.kernel is not None and result.workload != workload:
         result = replace(result, kernel=replace(result.kernel, method=f"{result.kernel.method} of {result.workload.label}"))
     return replace(result, workload=workload, programs_s=compiled_s() - start)
@@ -63,14 +69,16 @@ def _proven(
     one: Implementation,
     machine: Machine,
     residency: Residency,
-    packed: Mapping[str, Any],
+    draw: Callable[[Workload], Mapping[str, Any]],
+    drawing: Held,
     on_host: Held,
     on_device: Held,
 ) -> Result:
     try:
-        with on_device():
-            compiled = compile_call(workload, one, packed)
-            computed = outputs(workload, compiled, packed)
+        with meanwhile(_drawn, workload, draw, drawing) as drawn, on_device():
+            compiled = compile_call(workload, one, check.shapes(workload))
+            packed, operands = drawn()
+            computed = outputs(workload, compiled, operands)
     except Exception as error:
         # An implementation may fail in any way its compiler can; the others must still be measured.
         return Result(workload, one.name, "failed", _words(error))
@@ -85,7 +93,7 @@ def _proven(
                 workload,
                 one,
                 compiled,
-                packed,
+                operands,
                 residency=residency,
                 cache_bytes=machine.cache_bytes,
                 dispatch_s=machine.limits.ceilings.dispatch_us / 1e6,
@@ -95,6 +103,14 @@ def _proven(
     except Exception as error:
         return Result(workload, one.name, "failed", _words(error), wrong, compiled, xla)
     return Result(workload, one.name, "ok", "", wrong, compiled, xla, kernel)
+
+
+def _drawn(
+    workload: Workload, draw: Callable[[Workload], Mapping[str, Any]], drawing: Held
+) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    with drawing():
+        packed = draw(workload)
+        return packed, placed(packed)[0]
 
 
 def _ready_peer(

@@ -11,8 +11,9 @@ from ...kernels.op import Workload
 from ..store.figures import Bound
 from ..store.record import Status
 from .ceilings import Limits
+from .compiled import Compiled
 from .cost_check import XlaCost
-from .prepare import Compiled, Kernel
+from .prepare import Kernel
 from .rounds import Series
 from .statistics import Interval
 from .timer import HOST, Timer

@@ -34,6 +34,7 @@ def run(
     seed: int,
     progress: Callable[[str, float], None] = lambda what, share: None,
     draw: Draw = check.draw,
+    drawing: Held = nullcontext,
     on_host: Held = nullcontext,
     on_device: Held = nullcontext,
     measuring: Held = nullcontext,
@@ -48,7 +49,7 @@ def run(
         seed: of operands and of the random order.
         progress: told what is being done, and the share of the whole that is done.
         draw: makes the packed operands of a call from a seed.
-        on_host, on_device: see `prove.ready`.
+        drawing, on_host, on_device: see `prove.ready`.
         measuring: entered around the samples of a batch.
     """
     batches = list(_batches(calls, POOL_SHARE * machine.free_bytes, machine.cache_bytes))
@@ -58,7 +59,14 @@ def run(
         for workload, one in batch:
             progress(f"checking {workload.label}", done / len(calls) / 2)
             result = ready(
-                workload, one, machine, residency, lambda call: draw(call, seed), on_host=on_host, on_device=on_device
+                workload,
+                one,
+                machine,
+                residency,
+                lambda call: draw(call, seed),
+                drawing=drawing,
+                on_host=on_host,
+                on_device=on_device,
             )
             done += 1
             if result.kernel is None:

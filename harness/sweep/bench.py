@@ -184,6 +184,7 @@ def measure(
             seed=config.seed,
             progress=progress,
             draw=draw,
+            drawing=aside,
             on_host=on_host,
             on_device=on_device,
             measuring=measuring,

@@ -57,7 +57,7 @@ class Plain(Format):
     roles = ("weight", "kv", "activation")
 
     def pack(self, values: Float[np.ndarray, "..."]) -> Any:
-        return np.asarray(values).astype(self.dtype)
+        return np.asarray(values).astype(self.dtype, copy=False)
 
     def unpack(self, packed: Any) -> Float[np.ndarray, "..."]:
         return np.asarray(packed).astype(np.float64)

@@ -12,7 +12,7 @@ from roofcast.kernels import check
 from roofcast.kernels.cache import CacheUpdate
 from roofcast.kernels.embedding import Embedding
 from roofcast.kernels.experts import Experts
-from roofcast.kernels.formats import format_named
+from roofcast.kernels.formats import format_named, format_names
 from roofcast.kernels.formats.base import Plain
 from roofcast.kernels.gemv import Gemv
 from roofcast.kernels.op import Workload
@@ -50,6 +50,32 @@ def answered() -> list[tuple[Workload, tuple[Any, ...], list[Any]]]:
 def test_the_reference_rounded_to_its_format_is_right(answered: list[Any]) -> None:
     for workload, expected, outputs in answered:
         assert check.error(workload, tuple(outputs), expected) <= workload.tolerance()
+
+
+def _shapes_of(packed: dict[str, Any]) -> dict[str, Any]:
+    def said(part: Any) -> Any:
+        return {name: said(one) for name, one in part.items()} if isinstance(part, dict) else (part.shape, part.dtype)
+
+    return {name: said(operand) for name, operand in packed.items()}
+
+
+@pytest.mark.parametrize("workload", EXAMPLES, ids=lambda one: one.label)
+def test_shapes_are_known_before_anything_is_drawn(workload: Workload) -> None:
+    assert _shapes_of(check.shapes(workload)) == _shapes_of(check.draw(workload, 1))
+
+
+@pytest.mark.parametrize("name", [name for name in format_names() if "weight" in format_named(name).roles])
+@pytest.mark.parametrize("n", [4000, 128 * 40])
+def test_large_tensors_are_rows_that_were_packed_once(name: str, n: int) -> None:
+    workload = Gemv(n=n, k=512, weight_format=name)
+    drawn = check.draw(workload, 1)
+    assert _shapes_of(check.shapes(workload)) == _shapes_of(drawn)
+    one = format_named(name)
+    # Of a band cut short, the largest value may be missing.
+    values = one.unpack(drawn["weight"])[: one.band * (n // one.band)]
+    assert len(np.unique(values[:: one.band, :8], axis=0)) > 10
+    # Under the scales of other rows, or of none, packing them again would change them.
+    np.testing.assert_allclose(one.unpack(one.pack(values.astype(np.float32))), values, rtol=1e-6)
 
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf])

@@ -8,7 +8,8 @@ import pytest
 from omegaconf import OmegaConf
 from roofcast.harness import cli
 from roofcast.harness.measure.ceilings import Limits, Probe
-from roofcast.harness.measure.prepare import Compiled, Kernel
+from roofcast.harness.measure.compiled import Compiled
+from roofcast.harness.measure.prepare import Kernel
 from roofcast.harness.measure.result import Result, Timed
 from roofcast.harness.measure.rounds import Series
 from roofcast.harness.measure.statistics import Interval

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from roofcast.harness.errors import UsageError
 from roofcast.harness.measure import device_timer
+from roofcast.harness.measure.compiled import compile_call
 from roofcast.harness.measure.kernel_times import CALL, Event, ProfileError, covered_ns, device_seconds
-from roofcast.harness.measure.prepare import compile_call, prepare
+from roofcast.harness.measure.prepare import prepare
 from roofcast.harness.measure.timer import HOST, Timer, choose
 from roofcast.kernels import check
 from roofcast.kernels.cache import CacheUpdate
