@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .database import connection
 from .durable import new_file
 
 _MAGIC = b"PAR1"
@@ -39,13 +40,11 @@ def table(files: Sequence[Path], *, with_filename: bool = False) -> str:
 
 def write_rows(rows: Sequence[Mapping[str, Any]], schema: Mapping[str, str], file: Path, form: str = "parquet") -> None:
     """Writes rows of some columns, SQL type by name, as a file of a form that DuckDB knows (`parquet`, `csv`)."""
-    import duckdb
-
     structure = literal(json.dumps([dict(schema)]))
     rows_of = f"SELECT unnest(from_json_strict($rows::JSON, {structure}), max_depth := 2)"
-    with new_file(file) as path, duckdb.connect() as connection:
+    with new_file(file) as path, connection() as opened:
         target = f"{literal(str(path))} (FORMAT {form}{', HEADER' if form == 'csv' else ''}, USE_TMP_FILE false)"
-        connection.execute(f"COPY ({rows_of}) TO {target}", {"rows": json.dumps(list(rows))})
+        opened.execute(f"COPY ({rows_of}) TO {target}", {"rows": json.dumps(list(rows))})
 
 
 def split(files: Sequence[Path]) -> tuple[list[Path], list[Unreadable]]:
@@ -63,9 +62,9 @@ def damaged(files: Sequence[Path]) -> Iterator[Unreadable]:
     if not files:
         return
     try:
-        with duckdb.connect() as connection:
+        with connection() as opened:
             # Naming record_id finds files that are sound but not ours.
-            connection.execute(f"SELECT max(hash(one)), max(record_id) FROM {table(files)} AS one").fetchall()
+            opened.execute(f"SELECT max(hash(one)), max(record_id) FROM {table(files)} AS one").fetchall()
     except duckdb.Error as error:
         if len(files) == 1:
             yield Unreadable(files[0].name, str(error).splitlines()[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
@@ -56,6 +57,8 @@ def run(
     done = 0
     for batch in batches:
         proven: dict[_Name, Result] = {}
+        # JAX lets go of memory that it took over when Python next looks for garbage.
+        gc.collect(0)
         for workload, one in batch:
             progress(f"checking {workload.label}", done / len(calls) / 2)
             result = ready(

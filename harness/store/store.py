@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..errors import UsageError
-from ..files import parquet
+from ..files import database, parquet
 from ..files.columns import columns, flatten, unflatten
 from ..files.durable import Folder
 from ..files.objects import Prefix
@@ -166,13 +166,11 @@ class Records(Generic[R]):
             return self._merge(files) if is_sole else None
 
     def _merge(self, files: Sequence[Path]) -> Path | None:
-        import duckdb
-
         sound, _ = parquet.split(files)
         bad = {one.file for one in parquet.damaged(sound)}
         sources = [file for file in sound if file.name not in bad]
         # What was merged before stays as it is, unless another merge was cut off and records are there twice.
-        with duckdb.connect() as connection:
+        with database.connection() as connection:
             again = bool(sources) and _has_twins(connection, sources)
         sources = [file for file in sources if again or not _is_merged(file)]
         if len(sources) < 2:
@@ -203,7 +201,7 @@ class Records(Generic[R]):
         import duckdb
 
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-{name}"
-        with self._writing(), self._place.new_file(name) as path, duckdb.connect() as connection:
+        with self._writing(), self._place.new_file(name) as path, database.connection() as connection:
             options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_ROW_GROUP}, USE_TMP_FILE false"
             try:
                 connection.execute(f"COPY ({query}) TO {parquet.literal(str(path))} ({options})", parameters)
@@ -262,9 +260,7 @@ def _query(
 
 
 def _rows(files: Sequence[Path], schema: Mapping[str, str], sql: str, parameters: Sequence[Any]) -> list[dict[str, Any]]:
-    import duckdb
-
-    with duckdb.connect() as connection:
+    with database.connection() as connection:
         # A view would open every file once when it is made and once more when it is read.
         records = f"WITH records AS NOT MATERIALIZED ({_records(connection, files, schema)})"
         question = re.sub(r"^\s*WITH\b", ",", sql, count=1, flags=re.IGNORECASE)

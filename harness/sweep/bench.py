@@ -21,7 +21,7 @@ from ...kernels.registry import supported
 from ...kernels.step import DecodeStep
 from ...kernels.step.checkpoint import Checkpoint, differences
 from ..config.overrides import as_typed
-from ..errors import UsageError, chosen
+from ..errors import UsageError
 from ..host import gpu
 from ..host import host as hosts
 from ..host.exclusive import Device, device_name, device_number
@@ -38,21 +38,20 @@ from ..measure.programs import programs_folder
 from ..measure.prove import Draw
 from ..measure.recording import recorder
 from ..measure.result import Machine, Result
-from ..measure.rounds import Stopping
 from ..measure.spent import Spent, both
-from ..measure.timer import CHOICES as TIMERS
 from ..measure.timer import choose as choose_timer
 from ..predict.whole import depths
 from ..report.output import checked
 from ..report.progress import Progress
 from ..report.summary import summary
 from ..report.table import SUFFIXES, show, write
-from ..steps.plan import POOL_SHARE, Plan, plan
+from ..steps.plan import POOL_SHARE, Plan
 from ..store.known_ceilings import Shelf
 from ..store.recall import Usual, usual
 from ..store.record import Measurement, Run
 from ..store.store import Store
 from .identity import config_hash
+from .question import nothing_called, question
 
 MEASURED_FORMATS = ("f32", "bf16")
 """Formats whose matrix-product peak is probed: those that kernels compute in."""
@@ -122,15 +121,10 @@ def measure(
     Raises:
         UsageError: if the configuration cannot be.
     """
-    asked = plan(config)
-    stopping = _stopping(config)
-    sizes = _block_sizes(config)
+    wanted = question(config)
+    asked, sizes = wanted.asked, wanted.sizes
     if blocks.choose(sizes):
         forget()
-    residency: Any = chosen("timing.residency", config.timing.residency, ("cold", "warm"))
-    wish = chosen("timing.timer", config.timing.timer, TIMERS)
-    if config.seed < 0:
-        raise UsageError(f"seed must be a whole number from 0; got {config.seed}")
     backend, device_kind = backend_and_kind()
     free_bytes = _free_bytes()
     calls = asked.calls(config.kernel.ops)
@@ -138,11 +132,11 @@ def measure(
         calls |= asked.steps(depths(asked, POOL_SHARE * free_bytes))
     draw = _drawing(config.weights, calls)
     if not calls:
-        raise UsageError(f"kernel must be an op that {asked.step.model.name} calls; got {', '.join(config.kernel.ops)}")
+        raise nothing_called(config, asked)
     store = Store(config.results)
     store.check_writable()
     is_gpu = backend == "gpu"
-    timer = choose_timer(wish, backend, device_timer)
+    timer = choose_timer(wanted.timer, backend, device_timer)
     if timer.note:
         print(f"roofcast: {timer.note}; the host's clock is used", file=sys.stderr)
     here = hosts.fingerprint(backend=backend, device_kind=device_kind, timer=timer.name if timer.on_device else "")
@@ -179,8 +173,8 @@ def measure(
         for result in session.run(
             chosen_calls,
             machine,
-            stopping,
-            residency=residency,
+            wanted.stopping,
+            residency=wanted.residency,
             seed=config.seed,
             progress=progress,
             draw=draw,
@@ -263,26 +257,3 @@ def _drawing(weights: str | None, calls: Iterable[Workload]) -> Draw:
         return drawn | checkpoint.read(workload) if isinstance(workload, DecodeStep) else drawn
 
     return draw
-
-
-def _block_sizes(config: DictConfig) -> dict[str, int]:
-    sizes = {str(name): size for name, size in config.blocks.items() if size is not None}
-    for name, size in sizes.items():
-        if size < 1:
-            raise UsageError(f"blocks.{name} must be null or a whole number from 1; got {size}")
-    return sizes
-
-
-def _stopping(config: DictConfig) -> Stopping:
-    timing = config.timing
-    for name in ("precision", "budget_s"):
-        if not 0 < timing[name] < float("inf"):
-            raise UsageError(f"timing.{name} must be a number above 0; got {timing[name]}")
-    for name in ("min_samples", "max_samples"):
-        if timing[name] < 2:
-            raise UsageError(f"timing.{name} must be a whole number from 2; got {timing[name]}")
-    if timing.max_samples < timing.min_samples:
-        raise UsageError(
-            f"timing.max_samples must be at least timing.min_samples, {timing.min_samples}; got {timing.max_samples}"
-        )
-    return Stopping(timing.precision, timing.min_samples, timing.max_samples, timing.budget_s)

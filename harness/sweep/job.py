@@ -26,6 +26,7 @@ from .board import Board, Standing
 from .identity import Here
 from .ledger import Job, Ledger
 from .process import Process, TimeLimitError, WorkerLostError
+from .question import question
 from .terms import Announced
 
 REFUSED = 2
@@ -124,6 +125,11 @@ def _measured(
             **more,
         )
 
+    try:
+        # A worker takes seconds to start, and is not needed for a refusal.
+        question(config)
+    except UsageError as error:
+        return ended("refused", str(error), REFUSED)
     asked: Any = OmegaConf.to_container(config, resolve=True)
     worker = _worker(_environment(config))
     try:
@@ -156,6 +162,12 @@ def _environment(config: DictConfig) -> dict[str, str]:
 
 _WARM: list[tuple[Mapping[str, str], Process]] = []
 """The worker of this process, if it has one, and the variables that it was started with."""
+
+
+def start_ahead() -> None:
+    """Starts the worker that most sweeps need, which imports JAX while their first configuration is composed."""
+    if not _WARM:
+        _worker({})
 
 
 def _worker(environment: Mapping[str, str]) -> Process:

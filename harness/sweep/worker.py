@@ -13,15 +13,20 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
 from omegaconf import DictConfig, OmegaConf
 
+from ...kernels import room
 from ..errors import UsageError
 from ..host.exclusive import Device
 
+_KEPT_SHARE = 1 / 16
+"""Of the host's memory, that may lie ready for the next job's operands."""
 _MOST_OFTEN_S = 0.5
 """Between two words about how far a measurement is: each costs the measured machine something."""
 
@@ -34,6 +39,11 @@ def main() -> None:
 
     def say(**answer: Any) -> None:
         print(json.dumps(answer), file=answers, flush=True)
+
+    room.keep(_KEPT_SHARE * psutil.virtual_memory().total)
+    # JAX takes seconds of a CPU to import. What it does not like about its environment is the first job's failure.
+    with suppress(Exception), Device("cpu").shared():
+        from . import bench as bench
 
     while True:
         job = json.loads(jobs.get())
@@ -68,7 +78,6 @@ def measure(config: DictConfig, overrides: str, say: Callable[..., None], sweep:
         def waiting(is_waiting: bool) -> None:
             say(waiting=is_waiting)
 
-        # JAX takes seconds of a CPU to import, and what it does not like about its environment is the job's failure too.
         with Device("cpu", waiting).shared():
             from . import bench
 

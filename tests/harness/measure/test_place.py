@@ -1,6 +1,8 @@
 """Where operands lie, and what is done while a program is compiled."""
 
+import gc
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -58,6 +60,48 @@ def test_room_begins_where_jax_takes_it_over(shape: tuple[int, ...], dtype: Any,
         assert room.is_taken_over(piece)
         assert (piece.shape, piece.dtype) == (shape, dtype)
         assert not any(np.shares_memory(piece, other) for other in pieces[:number])
+
+
+@pytest.fixture
+def keeping() -> Iterator[None]:
+    room.keep(10 * 2**20)
+    yield
+    room.keep(0)
+
+
+def test_memory_lies_ready_once_nobody_has_a_view_of_it(keeping: None) -> None:
+    [first] = room.empty((2**20,), np.float32)
+    place, view = first.ctypes.data, jax.device_put(first)[5:7]
+    part = first.reshape(2, -1)[1, :3]
+    del first
+    [other] = room.empty((2**20,), np.float32)
+    assert other.ctypes.data != place
+    del part
+    gc.collect()
+    [again] = room.empty((2**19,), np.float32)
+    assert again.ctypes.data == place
+    assert view.shape == (2,)
+
+
+def test_no_more_is_kept_than_was_asked_for(keeping: None) -> None:
+    pieces = [room.empty((4 * 2**20,), np.uint8)[0] for _ in range(4)]
+    pieces.clear()
+    assert sum(piece.size for piece in room._idle.values()) <= 10 * 2**20
+    assert len(room._idle) == 2
+    large = room.empty((4 * 2**20 + 4096,), np.uint8)
+    assert len(room._idle) == 2
+    room.keep(0)
+    assert not room._idle
+    large.clear()
+    assert not room._idle
+
+
+def test_a_large_piece_is_not_spent_on_a_small_array(keeping: None) -> None:
+    [large] = room.empty((9 * 2**20,), np.uint8)
+    del large
+    [small] = room.empty((2**21,), np.uint8)
+    assert len(room._idle) == 1
+    assert small.size == 2**21
 
 
 def test_work_goes_on_beside_a_block_and_never_after_it() -> None:
