@@ -161,6 +161,11 @@ class Workload(ABC):
         """The same, following an implementation's outputs wherever several choices are right and what comes after differs."""
         return self.expected(packed)
 
+    @property
+    def follows_outputs(self) -> bool:
+        """Whether its float64 results depend on which of several right choices an implementation made."""
+        return type(self).expected_beside is not Workload.expected_beside
+
     def cost(self) -> Cost:
         """FLOPs, and bytes per tensor. Ops that touch only part of an operand override `touched`."""
         operands = self.operands()

@@ -67,6 +67,7 @@ def run(
                 machine,
                 residency,
                 lambda call: draw(call, seed),
+                seed=seed if draw is check.draw else None,
                 drawing=drawing,
                 on_host=on_host,
                 on_device=on_device,

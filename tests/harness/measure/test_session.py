@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from roofcast.harness.measure import session
+from roofcast.harness.measure import prove, session
 from roofcast.harness.measure.ceilings import Limits, Probe
 from roofcast.harness.measure.choice import chosen, chosen_peers
 from roofcast.harness.measure.compiled import compile_call
@@ -228,6 +228,28 @@ def test_cold_operands_are_rotated_through_more_than_the_cache() -> None:
     assert made["cold"].pool_bytes >= 4 * 2**20
     assert made["warm"].residency == "warm"
     assert made["warm"].pool_bytes == 256 * 512 * 4
+
+
+def test_equal_calls_have_one_reference_and_a_wrong_kernel_is_still_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    references = []
+    computed = check.expected
+
+    def counted(*given: Any) -> Any:
+        references.append(given)
+        return computed(*given)
+
+    monkeypatch.setattr(check, "expected", counted)
+    monkeypatch.setattr(prove, "_references", {})
+    kernel = Gemv(n=32, k=64, weight_format="f32")
+    calls = [(kernel, code(right)), (kernel, replace(code(lambda workload, weight, x: 1.1 * (weight @ x)), name="scaled"))]
+    for seed, known in ((1, 1), (1, 1), (2, 2)):
+        found = list(session.run(calls, MACHINE, STOPPING, residency="warm", seed=seed))
+        assert {one.implementation: one.status for one in found} == {calls[0][1].name: "ok", "scaled": "wrong"}
+        assert len(references) == known
+    # Weights that are not drawn may be others next time.
+    for _ in range(2):
+        list(session.run(calls[:1], MACHINE, STOPPING, residency="warm", seed=1, draw=lambda *given: check.draw(*given)))
+    assert len(references) == 4
 
 
 def some_experts(workload: Experts, weight: Any, chosen: Any, x: Any) -> Any:
