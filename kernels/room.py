@@ -59,7 +59,7 @@ def _memory(size: int) -> np.ndarray:
     found = next((piece for _, name in fitting if (piece := _idle.pop(name, None)) is not None), None)
     piece = np.empty(size, np.uint8) if found is None else found
     # Views of an array lent by another object hold on to that array, so that its end is theirs.
-    lent = np.frombuffer(memoryview(piece), np.uint8)
+    lent = np.frombuffer(piece.data, np.uint8)
     weakref.finalize(lent, _returned, piece).atexit = False
     return lent
 
