@@ -45,7 +45,7 @@ class Worker:
     def __init__(self) -> None:
         self._kernels: dict[str, tuple[Workload, Implementation]] = {}
         self._prepared: dict[str, Kernel] = {}
-        self._compiled: dict[str, tuple[Workload, Any, Compiled]] = {}
+        self._compiled: dict[str, tuple[Workload, Compiled]] = {}
         self._question: Mapping[str, Any] = {}
 
     def open(self, question: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,7 +92,7 @@ class Worker:
 
     def repeat(self, kernel: str, calls: int) -> dict[str, Any]:
         """Makes a kernel ready again, to be sampled in a compiled loop of so many calls."""
-        workload, _, compiled = self._compiled[kernel]
+        workload, compiled = self._compiled[kernel]
         # The memory of both at once may not be there.
         del self._prepared[kernel]
         self._prepared[kernel] = prepare(
@@ -120,10 +120,10 @@ class Worker:
 
     def compile(self, kernel: str) -> dict[str, float]:
         """Lowers and compiles a prepared kernel anew, in seconds."""
-        workload, shapes, _ = self._compiled[kernel]
+        workload, _ = self._compiled[kernel]
         # Traces of the last time would make this one shorter.
         jax.clear_caches()
-        compiled = compile_call(workload, self._kernels[kernel][1], shapes)
+        compiled = compile_call(workload, self._kernels[kernel][1], check.shapes(workload))
         return {"seconds": compiled.lower_s + compiled.compile_s}
 
     def release(self) -> dict[str, Any]:
@@ -145,17 +145,16 @@ class Worker:
             limits=Limits(unknown, silent, silent),
         )
 
-        drawn: dict[str, Any] = {}
+        drawn: dict[str, Workload] = {}
 
         def draw(call: Workload) -> Mapping[str, Any]:
-            packed = check.draw(call, self._question["seed"])
             # A huge workload is measured by a smaller one in its place: that is what is compiled.
-            drawn.update(call=call, shapes=jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), packed))
-            return packed
+            drawn[kernel] = call
+            return check.draw(call, self._question["seed"])
 
         result = ready(workload, one, machine, self._question["residency"], draw)
         if result.compiled is not None:
-            self._compiled[kernel] = drawn["call"], drawn["shapes"], result.compiled
+            self._compiled[kernel] = drawn[kernel], result.compiled
         return result
 
 
