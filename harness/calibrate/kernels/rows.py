@@ -14,6 +14,7 @@ from jaxtyping import Float, Int, Shaped
 
 from .... import conf
 from ...errors import UsageError
+from ...files.database import connection
 from ...files.parquet import literal
 from ..published import Refused
 
@@ -98,12 +99,9 @@ class Rows:
 
 def evidence() -> Rows:
     """The project's own evidence, made by `store` from its source."""
-    # DuckDB takes a tenth of a second to import, which only those who ask for the evidence should pay.
-    import duckdb
-
-    with as_file(files(conf) / EVIDENCE) as path, duckdb.connect() as connection:
+    with as_file(files(conf) / EVIDENCE) as path, connection() as opened:
         query = f"SELECT {', '.join((*TEXTS, *COUNTS))}, latency_us FROM read_parquet({literal(str(path))})"
-        found = connection.execute(query).fetchnumpy()
+        found = opened.execute(query).fetchnumpy()
     line = np.arange(len(found["latency_us"])) + 2
     texts = {name: np.asarray(found[name]).astype(str) for name in TEXTS}
     numbers = {name: np.asarray(found[name], dtype=float) for name in (*COUNTS, "latency_us")}
@@ -112,14 +110,12 @@ def evidence() -> Rows:
 
 def store(source: Path, path: Path) -> None:
     """Writes the evidence file from a CSV of measured kernels; refuses to leave any row out."""
-    import duckdb
-
     if bad := read(source)[1]:
         raise UsageError(f"every row must be sound; got {bad[0].reason}")
     texts = [f"coalesce({name}, '') AS {name}" for name in TEXTS]
     columns = ", ".join([*texts, *(f"{_if_needed(name)} AS {name}" for name in COUNTS)])
-    with duckdb.connect() as connection:
-        connection.execute(
+    with connection() as opened:
+        opened.execute(
             f"COPY (SELECT {columns}, latency_us::DOUBLE AS latency_us FROM read_csv({literal(str(source))})) "
             f"TO {literal(str(path))} (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{source: {literal(SOURCE)}}})"
         )
