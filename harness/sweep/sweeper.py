@@ -105,7 +105,7 @@ class ResumingSweeper(Sweeper):
         here, board, first = self._here, Board(self._folder), len(self._returns)
         finished = {} if self.config.force else _finished(self._ledger, self._store)
         pending = [job for job in jobs if here.spelling(job) not in finished]
-        if pending and self._ahead is not None:
+        if pending and self._ahead is not None and self.config.isolation == "none":
             start_ahead()
         self._compose_each_value(pending, {one.key_or_group for one in asked if _is_group(one, self.hydra_context)})
         with Watch(board, first, len(pending), len(jobs) - len(pending), [as_typed(_swept(job, jobs)) for job in pending]):
