@@ -77,7 +77,7 @@ class Worker:
         workload, one = self._kernels[kernel]
         result = self._ready(kernel, workload, one, dispatch_us)
         if result.kernel is not None:
-            self._prepared[kernel] = result.kernel
+            self._prepared[kernel] = result.kernel.settled()
         xla = asdict(result.xla)
         return {
             "status": result.status,
@@ -88,7 +88,7 @@ class Worker:
                 "XLA's bytes": xla["bytes"],
                 "peak memory (bytes)": xla["peak_bytes"],
             },
-        } | (_sampling(result.kernel) if result.kernel else {})
+        } | (_sampling(self._prepared[kernel]) if result.kernel else {})
 
     def repeat(self, kernel: str, calls: int) -> dict[str, Any]:
         """Makes a kernel ready again, to be sampled in a compiled loop of so many calls."""

@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ...kernels import check
@@ -25,6 +23,7 @@ from .place import placed
 from .prepare import prepare
 from .spent import Held, Spent
 from .timer import HOST, Timer
+from .wake import empty_call
 
 STREAM_MULTIPLE = 16
 """Last-level caches that a probe of the memory streams through. A shorter one spends some percent of its call on starting
@@ -152,9 +151,7 @@ def dispatch_s(timer: Timer = HOST) -> float:
 
 def dispatch_probe(timer: Timer = HOST) -> Callable[[], float]:
     """What takes a sample of `dispatch_s`, compiled once."""
-    x = jnp.zeros(())
-    empty = jax.jit(lambda x: x + 1).lower(x).compile()
-    calls = [lambda: jax.block_until_ready(empty(x))]
+    calls = [empty_call()]
 
     def sample() -> float:
         if timer.on_device:

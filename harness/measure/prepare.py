@@ -14,7 +14,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -30,6 +30,7 @@ from .meanwhile import meanwhile
 from .place import placed, stack
 from .spent import compiling
 from .timer import HOST, Call, Timer
+from .wake import empty_call
 
 CACHE_MULTIPLE = 4
 """Rotated copies add up to this many last-level caches, so that a pseudo-LRU cache keeps next to nothing of them."""
@@ -45,6 +46,8 @@ _TRIAL_CALLS = 4
 """Calls of a peer whose fastest says how many make a sample."""
 SAMPLE_S = 2e-3
 """Calls are batched until a sample lasts this long: far above the timer's resolution, short against drift."""
+SHORT = 1 / 4
+"""Samples of less than this part of `SAMPLE_S` were planned when somebody else computed on the machine."""
 MOST_PROFILED_CALLS = 64
 """Most calls of one profiler session: each costs host time that does not count, and more would make samples rare."""
 
@@ -62,6 +65,7 @@ class Kernel:
         calls_per_sample: kernel calls in one sample.
         sample: runs one sample to completion and returns seconds per call.
         timer: name of the clock.
+        again: makes it ready once more; None where samples are as long as they are to be.
     """
 
     workload: Workload
@@ -73,6 +77,13 @@ class Kernel:
     calls_per_sample: int
     sample: Callable[[], float]
     timer: str = HOST.name
+    again: Callable[[], Kernel] | None = field(default=None, repr=False)
+
+    def settled(self) -> Kernel:
+        """The kernel itself or, where a sample is far too short, made ready again: to be asked for when the machine is ours."""
+        if self.again is None or self.calls_per_sample * self.sample() >= SHORT * SAMPLE_S:
+            return self
+        return self.again()
 
 
 def outputs(workload: Workload, compiled: Compiled, packed: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -103,6 +114,9 @@ def prepare(
         calls: of one sample, in a compiled loop however long the kernel takes; found out if None.
         timer: what times the calls; a compiled loop is always timed by the host.
     """
+    asked: Any = {"residency": residency, "cache_bytes": cache_bytes, "dispatch_s": dispatch_s}
+    is_found_out = calls is None and not timer.on_device
+    again = functools.partial(prepare, workload, one, compiled, packed, **asked) if is_found_out else None
     tensors = workload.operands()
     streamed = {name: value for name, value in packed.items() if tensors[name].role in ("weight", "kv")}
     hot = {name: jnp.array(value) for name, value in packed.items() if name not in streamed}
@@ -133,7 +147,7 @@ def prepare(
         method = f"compiled loop of {calls} calls over {held} copies" if held > 1 else f"compiled loop of {calls} calls"
     is_cold = flushed or not workload.cost().streamed_bytes or held * resident >= 2 * cache_bytes
     residency = "cold" if is_cold and residency == "cold" else "warm"
-    return Kernel(workload, one, compiled, method, residency, held * resident, calls, sample, timer.name)
+    return Kernel(workload, one, compiled, method, residency, held * resident, calls, sample, timer.name, again)
 
 
 def prepare_peer(
@@ -150,6 +164,8 @@ def prepare_peer(
 
     def sample() -> float:
         nonlocal position
+        # Not before every call: XLA's threads would be in the way of the library's.
+        empty_call()()
         start = time.perf_counter()
         for _ in range(turns):
             calls[position]()
@@ -183,7 +199,8 @@ def _own(workload: Workload, name: str, value: Any) -> Any:
 def _seconds_of_one(workload: Workload, compiled: Compiled, streamed: dict[str, Any], hot: Mapping[str, Any]) -> float:
     """The shorter of two calls after a first one."""
     jax.block_until_ready(streamed)
-    return min([_seconds(lambda: _call(workload, compiled, streamed, hot)) for _ in range(3)][1:])
+    call = functools.partial(_call, workload, compiled, streamed, hot)
+    return min([HOST.seconds([call], empty_call()) for _ in range(3)][1:])
 
 
 def _call(workload: Workload, compiled: Compiled, streamed: dict[str, Any], hot: Mapping[str, Any]) -> None:
@@ -209,6 +226,7 @@ def _direct(
 ) -> tuple[Callable[[], float], int]:
     """Blocked calls of the compiled kernel, each on the next copy; donated results become the next operands."""
     first = 0
+    before_each = flush if timer.on_device else empty_call()
 
     def sample() -> float:
         nonlocal first
@@ -219,7 +237,7 @@ def _direct(
             functools.partial(_call, workload, compiled, pool[number % len(pool)], mine)
             for number, mine in zip(numbers, inputs, strict=True)
         ]
-        return timer.seconds(todo, flush) / calls
+        return timer.seconds(todo, before_each) / calls
 
     return sample, calls
 
@@ -260,6 +278,7 @@ def _looped(
 
     def run(turns: int) -> float:
         nonlocal state, first_turn
+        empty_call()()
         start = time.perf_counter()
         state = jax.block_until_ready(program(pool, state, np.int32(first_turn), np.int32(first_turn + turns)))
         seconds = time.perf_counter() - start

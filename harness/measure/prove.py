@@ -66,8 +66,6 @@ def ready(
             result = _ready_peer(stand_in, one, machine, residency, packed)
     else:
         result = _proven(stand_in, one, machine, residency, draw, seed, drawing, on_host, on_device)
-    if result.kernel is not None and result.workload != workload:
-        result = replace(result, kernel=replace(result.kernel, method=f"{result.kernel.method} of {result.workload.label}"))
     return replace(result, workload=workload, programs_s=compiled_s() - start)
 
 

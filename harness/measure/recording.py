@@ -86,7 +86,7 @@ def _timing(
         return None
     return Timing(
         timer=kernel.timer,
-        method=kernel.method,
+        method=result.method,
         residency=kernel.residency,
         pool_bytes=kernel.pool_bytes,
         calls_per_sample=kernel.calls_per_sample,

@@ -60,6 +60,14 @@ class Result:
     programs_s: float = 0.0
 
     @property
+    def method(self) -> str:
+        """How samples are taken, in words, and of what where that stands in for the workload; "" where there are none."""
+        if self.kernel is None:
+            return ""
+        of = "" if self.kernel.workload == self.workload else f" of {self.kernel.workload.label}"
+        return self.kernel.method + of
+
+    @property
     def calm(self) -> Sequence[bool]:
         """Per sample, whether the machine was ours; nothing is known of a refused kernel's."""
         count = len(self.series.seconds) if self.series else 0

@@ -93,8 +93,9 @@ def _timed(
 ) -> Iterator[Result]:
     probes = (machine.limits.read, machine.limits.multiply_add)
     with measuring():
+        kernels = {name: result.kernel.settled() for name, result in ready.items() if result.kernel}
         series = measure(
-            {name: result.kernel.sample for name, result in ready.items() if result.kernel},
+            {name: kernel.sample for name, kernel in kernels.items()},
             [probe.rate for probe in probes],
             stopping,
             usual=(machine.usual_read_gbs, machine.usual_multiply_add_gflops),
@@ -105,7 +106,7 @@ def _timed(
     levels = levels_of(seen, (machine.usual_read_gbs, machine.usual_multiply_add_gflops)) if seen else np.ones(2)
     fastest = np.asarray([pair for one in series.values() for pair in one.rates]).max(axis=0) if seen else np.ones(2)
     for name, result in ready.items():
-        yield judged(result, series[name], machine.limits, levels, fastest, stopping.min_samples)
+        yield judged(replace(result, kernel=kernels[name]), series[name], machine.limits, levels, fastest, stopping.min_samples)
 
 
 def _timing(workload: Workload, half_width: float) -> str:

@@ -299,7 +299,7 @@ def test_a_mixture_keeps_only_as_many_experts_as_its_measurement_needs() -> None
     assert (result.status, result.workload) == ("ok", workload)
     assert result.kernel is not None
     assert result.kernel.residency == "cold"
-    assert result.kernel.method.endswith(" of experts 2 of 6x512x512 f32")
+    assert result.method.endswith(" of experts 2 of 6x512x512 f32")
     assert result.kernel.pool_bytes == 6 * 512 * 512 * 4
     (warm,) = session.run([(workload, one)], machine, STOPPING, residency="warm", seed=0)
     assert warm.kernel is not None

@@ -1,0 +1,120 @@
+"""What kernels reach of their ceiling in sweeps through Hydra's own launcher and through parallel ones, by turns.
+
+    .venv/bin/python tests/benchmarks/launchers.py [--rounds 10] [--launchers processes submitit ray_cluster] [key=value ...]
+
+It needs the extras joblib, submitit and ray, and an otherwise idle machine. A virtual machine's memory may read at 31 GB/s for
+seconds and then at 50, and a kernel's code uses more of the slow memory than of the fast. So each sample is compared with those
+samples of the serial sweeps beside which the probe of the memory read at the same speed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+from roofcast.harness.measure.statistics import Interval, median_interval
+from roofcast.harness.report.table import Column, Table, show
+from roofcast.harness.store.store import Store
+
+SERIAL = "basic"
+SWEEP = ("model=gpt2", "kernel=gemv,attention,norm", "context=512,1024")
+SHORT = ("timing=quick", "timing.budget_s=2.5", "timing.min_samples=8", "timing.precision=0.02")
+KEYS = {
+    "processes": ("hydra.launcher.n_jobs=2",),
+    "ray_cluster": ("+hydra.launcher.ray.init.num_cpus=2", "+hydra.launcher.ray.init.include_dashboard=false"),
+}
+SAME_SPEED = 1.2
+"""Memory that read at rates within this factor of each other had one speed."""
+FEW = 5
+"""Fewer samples of a sweep at one speed say nothing."""
+WANTED = 0.1
+
+Samples = tuple[np.ndarray, np.ndarray]
+"""Rates of the memory's probe, and what the kernel reached of them: in units of its own, which cancel."""
+Kernel = tuple[str, int]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Shows how launchers compare. Returns 0 if every kernel's median is within a tenth of the serial one's."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=10, help="sweeps of each launcher")
+    parser.add_argument("--launchers", nargs="+", default=["processes", "submitit", "ray_cluster"])
+    parser.add_argument("--folder", type=Path, help="that keeps the measurements; sweeps that are there are not done again")
+    parser.add_argument("keys", nargs="*", default=[*SWEEP, *SHORT], help="of roofcast bench -m")
+    asked = parser.parse_intermixed_args(arguments)
+    found: dict[str, list[Mapping[Kernel, Samples]]] = defaultdict(list)
+    turns = [SERIAL, *asked.launchers]
+    with nullcontext(asked.folder) if asked.folder else tempfile.TemporaryDirectory() as folder:
+        for number in range(asked.rounds):
+            for launcher in random.Random(number).sample(turns, len(turns)):
+                results = Path(folder, f"{number}-{launcher}").resolve()
+                swept(launcher, asked.keys, results)
+                found[launcher].append(samples(results))
+    rows, far = compared(found, asked.launchers)
+    columns = [Column("kernel", text=True), Column("context"), Column("serial sweeps")]
+    show(Table("Fractions of the ceiling over the serial ones", [*columns, *map(Column, asked.launchers)], rows))
+    return int(bool(far))
+
+
+def swept(launcher: str, keys: Sequence[str], results: Path) -> None:
+    """One sweep, with a store of its own, unless it was done."""
+    results.mkdir(parents=True, exist_ok=True)
+    chosen = (f"hydra/launcher={launcher}", *KEYS.get(launcher, ()))
+    # Numbers of threads are the machine's, whatever this shell limits.
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    command = (sys.executable, "-m", "roofcast.harness", "bench", "-m", *keys, *chosen, f"results={results}")
+    subprocess.run(command, check=True, env=environment, cwd=results, stdout=subprocess.DEVNULL)
+    print(f"{results.name}: done", file=sys.stderr, flush=True)
+
+
+def samples(results: Path) -> dict[Kernel, Samples]:
+    """Of each kernel of a sweep."""
+    said: dict[Kernel, Samples] = {}
+    for one in Store(results).read("status = 'ok'").found:
+        if one.timing is not None:
+            rates = np.asarray(one.timing.read_probe_gbs)
+            said[one.subject.label, one.subject.context] = rates, 1 / (rates * np.asarray(one.timing.samples_us))
+    return said
+
+
+def relative(mine: Samples, serial: Samples) -> Iterator[float]:
+    """The median of a sweep over that of the serial sweeps, at each speed that the memory had in both."""
+    speeds = [np.round(np.log(rates) / np.log(SAME_SPEED)) for rates, _ in (mine, serial)]
+    for speed in np.unique(speeds[0]):
+        beside = [reached[of == speed] for of, (_, reached) in zip(speeds, (mine, serial), strict=True)]
+        if min(map(len, beside)) >= FEW:
+            yield float(np.median(beside[0]) / np.median(beside[1]))
+
+
+def compared(found: Mapping[str, Sequence[Mapping[Kernel, Samples]]], launchers: Sequence[str]) -> tuple[list[list[str]], int]:
+    """A row of cells per kernel, and how many medians of launchers are too far from the serial ones."""
+    rows, far = [], 0
+    for kernel in sorted(set().union(*found[SERIAL])):
+        together = [
+            np.concatenate(parts) for parts in zip(*(one[kernel] for one in found[SERIAL] if kernel in one), strict=True)
+        ]
+        row = [kernel[0], f"{kernel[1]:,}"]
+        for launcher in (SERIAL, *launchers):
+            ratios = [ratio for one in found[launcher] if kernel in one for ratio in relative(one[kernel], tuple(together))]
+            row.append(words(interval := median_interval(np.asarray(ratios)), len(ratios)) if ratios else "")
+            far += bool(ratios) and not abs(interval.point - 1) <= WANTED
+        rows.append(row)
+    return rows, far
+
+
+def words(interval: Interval, count: int) -> str:
+    """A median and its interval."""
+    return f"{interval.point:.2f} ({interval.low:.2f} to {interval.high:.2f}, n={count})"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

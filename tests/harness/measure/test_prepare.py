@@ -1,0 +1,64 @@
+"""What is timed is long enough to be timed, whoever computes beside it, and awake."""
+
+import itertools
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from roofcast.harness.measure import prepare as preparing
+from roofcast.harness.measure import timer
+from roofcast.harness.measure.compiled import compile_call
+from roofcast.harness.measure.prepare import Kernel, prepare, prepare_peer
+from roofcast.kernels import check
+from roofcast.kernels.gemv import Gemv
+from roofcast.kernels.op import Implementation
+
+SMALL = Gemv(n=8, k=64, weight_format="f32")
+
+
+def right(workload: Gemv, weight: Any, x: Any) -> Any:
+    return weight @ x
+
+
+def code(function: Any) -> Implementation:
+    return Implementation("test.code", "gemv", function, ("cpu",), 0, lambda workload: None)
+
+
+def prepared(dispatch_s: float) -> Kernel:
+    packed = check.draw(SMALL, seed=0)
+    compiled = compile_call(SMALL, code(right), packed)
+    return prepare(SMALL, code(right), compiled, packed, residency="warm", cache_bytes=2**16, dispatch_s=dispatch_s)
+
+
+@pytest.mark.parametrize(("clock", "method"), [(preparing, "compiled loop"), (timer, "direct calls")], ids=["loop", "direct"])
+def test_what_was_prepared_on_a_busy_machine_is_settled_on_a_calm_one(
+    clock: Any, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever computes beside a run makes it seem long enough for a sample, or too long for a loop."""
+    with monkeypatch.context() as busy:
+        late_s = itertools.count()
+        busy.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: time.perf_counter() + next(late_s)))
+        kernel = prepared(1e-4)
+    assert kernel.method.startswith(method)
+    assert kernel.calls_per_sample == 1
+    settled = kernel.settled()
+    assert settled.method.startswith("compiled loop")
+    assert settled.calls_per_sample > 20
+
+
+@pytest.mark.parametrize("method", ["direct", "looped", "peer"])
+def test_something_else_is_called_before_what_is_timed(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    monkeypatch.setattr(preparing, "empty_call", lambda: lambda: order.append("empty"))
+    if method == "peer":
+        called = code(lambda workload, weight, x: lambda: order.append("peer"))
+        kernel = prepare_peer(SMALL, called, check.draw(SMALL, seed=0), residency="warm", cache_bytes=2**16)
+    else:
+        kernel = prepared(0.0 if method == "direct" else 1e-4)
+        assert kernel.method.startswith("direct" if method == "direct" else "compiled loop")
+    order.clear()
+    kernel.sample()
+    assert order[0] == "empty"
+    # Each direct call leaves the next one's dispatch cold; another library's threads must not meet XLA's.
+    assert order.count("empty") == (kernel.calls_per_sample if method == "direct" else 1)
