@@ -46,8 +46,8 @@ _TRIAL_CALLS = 4
 """Calls of a peer whose fastest says how many make a sample."""
 SAMPLE_S = 2e-3
 """Calls are batched until a sample lasts this long: far above the timer's resolution, short against drift."""
-SHORT = 1 / 4
-"""Samples of less than this part of `SAMPLE_S` were planned when somebody else computed on the machine."""
+SHORT = 1 / 2
+"""Samples of less than this part of `SAMPLE_S` were planned by runs beside which somebody else computed."""
 MOST_PROFILED_CALLS = 64
 """Most calls of one profiler session: each costs host time that does not count, and more would make samples rare."""
 
@@ -79,9 +79,9 @@ class Kernel:
     timer: str = HOST.name
     again: Callable[[], Kernel] | None = field(default=None, repr=False)
 
-    def settled(self) -> Kernel:
-        """The kernel itself or, where a sample is far too short, made ready again: to be asked for when the machine is ours."""
-        if self.again is None or self.calls_per_sample * self.sample() >= SHORT * SAMPLE_S:
+    def settled(self, seconds: float) -> Kernel:
+        """The kernel itself or, where samples of so many seconds per call are far too short, made ready again."""
+        if self.again is None or self.calls_per_sample * seconds >= SHORT * SAMPLE_S:
             return self
         return self.again()
 

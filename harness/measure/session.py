@@ -16,6 +16,7 @@ from ..steps.plan import POOL_SHARE
 from ..store.figures import Residency
 from .ceilings import Limits
 from .guard import IMPOSSIBLE, Floor, floor
+from .prepare import Kernel
 from .prove import Draw, pool_bytes, ready
 from .result import Machine, Result, Timed
 from .rounds import Series, Stopping, calm_samples, levels_of, measure
@@ -91,17 +92,24 @@ def _timed(
     progress: Callable[[str, float], None],
     measuring: Held,
 ) -> Iterator[Result]:
-    probes = (machine.limits.read, machine.limits.multiply_add)
-    with measuring():
-        kernels = {name: result.kernel.settled() for name, result in ready.items() if result.kernel}
-        series = measure(
+    kernels = {name: result.kernel for name, result in ready.items() if result.kernel}
+
+    def sampled(kernels: Mapping[_Name, Kernel]) -> dict[_Name, Series]:
+        return measure(
             {name: kernel.sample for name, kernel in kernels.items()},
-            [probe.rate for probe in probes],
+            [probe.rate for probe in (machine.limits.read, machine.limits.multiply_add)],
             stopping,
             usual=(machine.usual_read_gbs, machine.usual_multiply_add_gflops),
             seed=seed,
             progress=lambda name, count, total, width: progress(_timing(name[0], width), (1 + count / total) / 2),
         )
+
+    with measuring():
+        series = sampled(kernels)
+        settled = {name: kernels[name].settled(np.median(one.seconds)) for name, one in series.items() if one.seconds}
+        anew = {name: kernel for name, kernel in settled.items() if kernel is not kernels[name]}
+        if anew:
+            series, kernels = series | sampled(anew), kernels | anew
     seen = [pair for one in series.values() for pair in one.worst]
     levels = levels_of(seen, (machine.usual_read_gbs, machine.usual_multiply_add_gflops)) if seen else np.ones(2)
     fastest = np.asarray([pair for one in series.values() for pair in one.rates]).max(axis=0) if seen else np.ones(2)

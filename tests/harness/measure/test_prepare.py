@@ -42,7 +42,8 @@ def test_what_was_prepared_on_a_busy_machine_is_settled_on_a_calm_one(
         kernel = prepared(1e-4)
     assert kernel.method.startswith(method)
     assert kernel.calls_per_sample == 1
-    settled = kernel.settled()
+    assert kernel.settled(1.0) is kernel
+    settled = kernel.settled(1e-6)
     assert settled.method.startswith("compiled loop")
     assert settled.calls_per_sample > 20
 
