@@ -111,11 +111,14 @@ class Configuration:
 
 
 def _optuna() -> Any:
+    install = "pip install 'roofcast[optuna]'"
     try:
         import optuna
     except ImportError:
-        wanted = "the extra optuna, which is not installed: pip install 'roofcast[optuna]'"
-        raise UsageError(f"hydra/sweeper=tune needs {wanted}") from None
+        raise UsageError(f"hydra/sweeper=tune needs the extra optuna, which is not installed: {install}") from None
+    if not hasattr(optuna.distributions, "IntDistribution"):
+        # Hydra's own sweeper of that name wants an old one.
+        raise UsageError(f"hydra/sweeper=tune needs Optuna 4.5 or later: {install}; got {optuna.__version__}")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

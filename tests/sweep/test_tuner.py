@@ -18,7 +18,7 @@ from roofcast.harness.store.store import Store
 from roofcast.harness.sweep import bench, job, worker
 from roofcast.kernels.blocks import block_size
 
-pytest.importorskip("optuna", reason="the extra optuna is not installed")
+optuna = pytest.importorskip("optuna", reason="the extra optuna is not installed")
 
 SPEEDS = Ceilings(read_gbs=20.0, copy_gbs=15.0, triad_gbs=16.0, multiply_add_gflops=100.0, dispatch_us=8.0)
 BEST = 4096
@@ -107,3 +107,10 @@ def test_a_trial_that_comes_to_no_time_is_told_and_not_chosen(capsys: pytest.Cap
 def test_a_search_that_cannot_be_is_refused(overrides, complaint, capsys: pytest.CaptureFixture[str]) -> None:
     assert search(*overrides) == cli.USAGE
     assert complaint in capsys.readouterr().err
+
+
+def test_an_optuna_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delattr(optuna.distributions, "IntDistribution")
+    monkeypatch.setattr(optuna, "__version__", "2.10.1")
+    assert search("seed=1,2") == cli.USAGE
+    assert "hydra/sweeper=tune needs Optuna 4.5 or later: pip install 'roofcast[optuna]'; got 2.10.1" in capsys.readouterr().err
