@@ -31,6 +31,7 @@ from ..measure.device import backend_and_kind
 from ..measure.prepare import Kernel, prepare
 from ..measure.prove import pool_bytes, ready
 from ..measure.result import Machine, Result
+from ..measure.settle import settle
 from ..steps.plan import plan
 from ..store.figures import Ceilings
 from .orphan import end_with_parent
@@ -75,9 +76,11 @@ class Worker:
     def prepare(self, kernel: str, dispatch_us: float) -> dict[str, Any]:
         """Proves a kernel right and makes it ready to be sampled."""
         workload, one = self._kernels[kernel]
-        result = self._ready(kernel, workload, one, dispatch_us)
+        results = {kernel: self._ready(kernel, workload, one, dispatch_us)}
+        settle(results, kernel)
+        result = results[kernel]
         if result.kernel is not None:
-            self._prepared[kernel] = result.kernel.settled(_shortest(result.kernel))
+            self._prepared[kernel] = result.kernel
         xla = asdict(result.xla)
         return {
             "status": result.status,
@@ -88,7 +91,7 @@ class Worker:
                 "XLA's bytes": xla["bytes"],
                 "peak memory (bytes)": xla["peak_bytes"],
             },
-        } | (_sampling(self._prepared[kernel]) if result.kernel else {})
+        } | (_sampling(result.kernel) if result.kernel else {})
 
     def repeat(self, kernel: str, calls: int) -> dict[str, Any]:
         """Makes a kernel ready again, to be sampled in a compiled loop of so many calls."""
@@ -163,12 +166,8 @@ def _sampling(kernel: Kernel) -> dict[str, Any]:
     return {
         "is_direct": kernel.method.startswith("direct"),
         "calls": kernel.calls_per_sample,
-        "seconds": _shortest(kernel),
+        "seconds": min(kernel.sample() for _ in range(3)),
     }
-
-
-def _shortest(kernel: Kernel) -> float:
-    return min(kernel.sample() for _ in range(3))
 
 
 def serve(kind: type[Worker]) -> None:

@@ -46,8 +46,6 @@ _TRIAL_CALLS = 4
 """Calls of a peer whose fastest says how many make a sample."""
 SAMPLE_S = 2e-3
 """Calls are batched until a sample lasts this long: far above the timer's resolution, short against drift."""
-SHORT = 1 / 2
-"""Samples of less than this part of `SAMPLE_S` were planned by runs beside which somebody else computed."""
 MOST_PROFILED_CALLS = 64
 """Most calls of one profiler session: each costs host time that does not count, and more would make samples rare."""
 
@@ -65,7 +63,7 @@ class Kernel:
         calls_per_sample: kernel calls in one sample.
         sample: runs one sample to completion and returns seconds per call.
         timer: name of the clock.
-        again: makes it ready once more; None where samples are as long as they are to be.
+        again: makes it ready once more, of operands drawn anew; None where that would change nothing.
     """
 
     workload: Workload
@@ -78,12 +76,6 @@ class Kernel:
     sample: Callable[[], float]
     timer: str = HOST.name
     again: Callable[[], Kernel] | None = field(default=None, repr=False)
-
-    def settled(self, seconds: float) -> Kernel:
-        """The kernel itself or, where samples of so many seconds per call are far too short, made ready again."""
-        if self.again is None or self.calls_per_sample * seconds >= SHORT * SAMPLE_S:
-            return self
-        return self.again()
 
 
 def outputs(workload: Workload, compiled: Compiled, packed: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -114,9 +106,6 @@ def prepare(
         calls: of one sample, in a compiled loop however long the kernel takes; found out if None.
         timer: what times the calls; a compiled loop is always timed by the host.
     """
-    asked: Any = {"residency": residency, "cache_bytes": cache_bytes, "dispatch_s": dispatch_s}
-    is_found_out = calls is None and not timer.on_device
-    again = functools.partial(prepare, workload, one, compiled, packed, **asked) if is_found_out else None
     tensors = workload.operands()
     streamed = {name: value for name, value in packed.items() if tensors[name].role in ("weight", "kv")}
     hot = {name: jnp.array(value) for name, value in packed.items() if name not in streamed}
@@ -147,7 +136,7 @@ def prepare(
         method = f"compiled loop of {calls} calls over {held} copies" if held > 1 else f"compiled loop of {calls} calls"
     is_cold = flushed or not workload.cost().streamed_bytes or held * resident >= 2 * cache_bytes
     residency = "cold" if is_cold and residency == "cold" else "warm"
-    return Kernel(workload, one, compiled, method, residency, held * resident, calls, sample, timer.name, again)
+    return Kernel(workload, one, compiled, method, residency, held * resident, calls, sample, timer.name)
 
 
 def prepare_peer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -17,7 +18,7 @@ from .cost_check import xla_cost
 from .meanwhile import meanwhile
 from .place import placed
 from .prepare import CACHE_MULTIPLE, outputs, prepare, prepare_peer
-from .result import Machine, Result
+from .result import Machine, Result, words
 from .spent import Held, compiled_s
 from .timer import HOST
 
@@ -60,10 +61,7 @@ def ready(
     start = compiled_s()
     stand_in = _stand_in(workload, machine.cache_bytes, residency)
     if one.is_peer:
-        with drawing():
-            packed = draw(stand_in)
-        with on_device():
-            result = _ready_peer(stand_in, one, machine, residency, packed)
+        result = _ready_peer(stand_in, one, machine, residency, draw, drawing, on_device)
     else:
         result = _proven(stand_in, one, machine, residency, draw, seed, drawing, on_host, on_device)
     return replace(result, workload=workload, programs_s=compiled_s() - start)
@@ -87,27 +85,31 @@ def _proven(
             computed = outputs(workload, compiled, operands)
     except Exception as error:
         # An implementation may fail in any way its compiler can; the others must still be measured.
-        return Result(workload, one.name, "failed", _words(error))
+        return Result(workload, one.name, "failed", words(error))
     xla = xla_cost(compiled.program, workload, machine.backend)
     with on_host():
         wrong = check.error(workload, computed, _reference(workload, packed, computed, seed))
     if not wrong <= workload.tolerance():
         return Result(workload, one.name, "wrong", _too_far(wrong, workload.tolerance()), wrong, compiled, xla)
+    # What a step loses between its kernels is part of it.
+    timer = HOST if workload.op == "step" else machine.timer
+    prepared = functools.partial(
+        prepare,
+        workload,
+        one,
+        compiled,
+        residency=residency,
+        cache_bytes=machine.cache_bytes,
+        dispatch_s=machine.limits.ceilings.dispatch_us / 1e6,
+        timer=timer,
+    )
     try:
         with on_device():
-            kernel = prepare(
-                workload,
-                one,
-                compiled,
-                operands,
-                residency=residency,
-                cache_bytes=machine.cache_bytes,
-                dispatch_s=machine.limits.ceilings.dispatch_us / 1e6,
-                # What a step loses between its kernels is part of it.
-                timer=HOST if workload.op == "step" else machine.timer,
-            )
+            kernel = prepared(operands)
     except Exception as error:
-        return Result(workload, one.name, "failed", _words(error), wrong, compiled, xla)
+        return Result(workload, one.name, "failed", words(error), wrong, compiled, xla)
+    if not timer.on_device:
+        kernel = replace(kernel, again=lambda: prepared(placed(draw(workload))[0]))
     return Result(workload, one.name, "ok", "", wrong, compiled, xla, kernel)
 
 
@@ -131,20 +133,30 @@ def _reference(workload: Workload, packed: Mapping[str, Any], computed: tuple[An
 
 
 def _ready_peer(
-    workload: Workload, one: Implementation, machine: Machine, residency: Residency, packed: Mapping[str, Any]
+    workload: Workload,
+    one: Implementation,
+    machine: Machine,
+    residency: Residency,
+    draw: Callable[[Workload], Mapping[str, Any]],
+    drawing: Held,
+    on_device: Held,
 ) -> Result:
+    with drawing():
+        packed = draw(workload)
+    prepared = functools.partial(prepare_peer, workload, one, residency=residency, cache_bytes=machine.cache_bytes)
     try:
-        call = one.function(workload, **packed)
-        wrong = check.error(workload, call(), check.expected(workload, packed), partial=True)
-        # A model that the library holds is given back before another is made of other copies.
-        del call
-        if not wrong <= (limit := tolerance(workload, one.name)):
-            return Result(workload, one.name, "wrong", _too_far(wrong, limit), wrong)
-        kernel = prepare_peer(workload, one, packed, residency=residency, cache_bytes=machine.cache_bytes)
+        with on_device():
+            call = one.function(workload, **packed)
+            wrong = check.error(workload, call(), check.expected(workload, packed), partial=True)
+            # A model that the library holds is given back before another is made of other copies.
+            del call
+            if not wrong <= (limit := tolerance(workload, one.name)):
+                return Result(workload, one.name, "wrong", _too_far(wrong, limit), wrong)
+            kernel = prepared(packed)
     except Exception as error:
         # Another library may fail in any way it likes; ours must still be measured.
-        return Result(workload, one.name, "failed", _words(error))
-    return Result(workload, one.name, "ok", "", wrong, kernel=kernel)
+        return Result(workload, one.name, "failed", words(error))
+    return Result(workload, one.name, "ok", "", wrong, kernel=replace(kernel, again=lambda: prepared(draw(workload))))
 
 
 def tolerance(workload: Workload, implementation: str) -> float:
@@ -161,10 +173,6 @@ def _too_far(wrong: float, limit: float) -> str:
 def _stand_in(workload: Workload, cache_bytes: float, residency: Residency) -> Workload:
     """What is measured in a workload's place. Where operands may be in cache, a call need keep no others."""
     return workload.stand_in(CACHE_MULTIPLE * cache_bytes if residency == "cold" else 0)
-
-
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
 
 
 def pool_bytes(workload: Workload, cache_bytes: float) -> float:

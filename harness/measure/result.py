@@ -40,6 +40,11 @@ class Timed:
     disturbance: float
 
 
+def words(error: Exception) -> str:
+    """The reason of what failed: an error's kind and its first line."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+
+
 @dataclass(frozen=True)
 class Result:
     """What came of one workload with one implementation. Fields after `reason` are None where it did not get so far.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -16,10 +16,10 @@ from ..steps.plan import POOL_SHARE
 from ..store.figures import Residency
 from .ceilings import Limits
 from .guard import IMPOSSIBLE, Floor, floor
-from .prepare import Kernel
 from .prove import Draw, pool_bytes, ready
 from .result import Machine, Result, Timed
 from .rounds import Series, Stopping, calm_samples, levels_of, measure
+from .settle import settle
 from .spent import Held
 from .statistics import disturbance, median_interval
 
@@ -62,7 +62,8 @@ def run(
         gc.collect(0)
         for workload, one in batch:
             progress(f"checking {workload.label}", done / len(calls) / 2)
-            result = ready(
+            name = workload, one.name
+            proven[name] = ready(
                 workload,
                 one,
                 machine,
@@ -74,10 +75,8 @@ def run(
                 on_device=on_device,
             )
             done += 1
-            if result.kernel is None:
-                yield result
-            else:
-                proven[workload, one.name] = result
+            if proven[name].kernel is None:
+                yield proven.pop(name)
         share = Stopping(
             stopping.precision, stopping.min_samples, stopping.max_samples, stopping.budget_s * len(batch) / len(calls)
         )
@@ -85,36 +84,33 @@ def run(
 
 
 def _timed(
-    ready: Mapping[_Name, Result],
+    proven: dict[_Name, Result],
     machine: Machine,
     stopping: Stopping,
     seed: int,
     progress: Callable[[str, float], None],
     measuring: Held,
 ) -> Iterator[Result]:
-    kernels = {name: result.kernel for name, result in ready.items() if result.kernel}
-
-    def sampled(kernels: Mapping[_Name, Kernel]) -> dict[_Name, Series]:
-        return measure(
-            {name: kernel.sample for name, kernel in kernels.items()},
-            [probe.rate for probe in (machine.limits.read, machine.limits.multiply_add)],
+    probes = (machine.limits.read, machine.limits.multiply_add)
+    with measuring():
+        for name in proven:
+            settle(proven, name)
+        series = measure(
+            {name: result.kernel.sample for name, result in proven.items() if result.kernel},
+            [probe.rate for probe in probes],
             stopping,
             usual=(machine.usual_read_gbs, machine.usual_multiply_add_gflops),
             seed=seed,
             progress=lambda name, count, total, width: progress(_timing(name[0], width), (1 + count / total) / 2),
         )
-
-    with measuring():
-        series = sampled(kernels)
-        settled = {name: kernels[name].settled(np.median(one.seconds)) for name, one in series.items() if one.seconds}
-        anew = {name: kernel for name, kernel in settled.items() if kernel is not kernels[name]}
-        if anew:
-            series, kernels = series | sampled(anew), kernels | anew
     seen = [pair for one in series.values() for pair in one.worst]
     levels = levels_of(seen, (machine.usual_read_gbs, machine.usual_multiply_add_gflops)) if seen else np.ones(2)
     fastest = np.asarray([pair for one in series.values() for pair in one.rates]).max(axis=0) if seen else np.ones(2)
-    for name, result in ready.items():
-        yield judged(replace(result, kernel=kernels[name]), series[name], machine.limits, levels, fastest, stopping.min_samples)
+    for name, result in proven.items():
+        if result.kernel is None:
+            yield result
+        else:
+            yield judged(result, series[name], machine.limits, levels, fastest, stopping.min_samples)
 
 
 def _timing(workload: Workload, half_width: float) -> str:

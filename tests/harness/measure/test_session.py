@@ -14,7 +14,7 @@ from roofcast.harness.measure import prove, session
 from roofcast.harness.measure.ceilings import Limits, Probe
 from roofcast.harness.measure.choice import chosen, chosen_peers
 from roofcast.harness.measure.compiled import compile_call
-from roofcast.harness.measure.prepare import Kernel, prepare
+from roofcast.harness.measure.prepare import prepare
 from roofcast.harness.measure.prove import PEER_TOLERANCE, tolerance
 from roofcast.harness.measure.result import Machine, Result
 from roofcast.harness.measure.rounds import Series, Stopping
@@ -215,25 +215,6 @@ def test_a_loop_runs_every_call_it_counts(workload: Workload, residency: Any) ->
     # An empty loop turns in a nanosecond or two; the smallest of these kernels takes hundreds.
     assert kernel.sample() > 2e-8
     assert kernel.calls_per_sample > 1
-
-
-def test_a_kernel_whose_samples_are_too_short_is_measured_by_longer_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As they are where others computed beside the runs that said how many calls a sample needs."""
-
-    def hasty(*given: Any, **how: Any) -> Kernel:
-        kernel = prepare(*given, **how, calls=1)
-        return replace(kernel, again=lambda: prepare(*given, **how))
-
-    monkeypatch.setattr(prove, "prepare", hasty)
-    small, large = Gemv(n=8, k=64, weight_format="f32"), GEMV
-    machine = replace(MACHINE, cache_bytes=2**10)
-    results = list(session.run([(small, code(right)), (large, code(right))], machine, STOPPING, residency="warm", seed=0))
-    for result in results:
-        assert result.status == "ok"
-        assert result.kernel is not None
-        assert result.series is not None
-        assert result.kernel.calls_per_sample > 1
-        assert result.series.stop_reason
 
 
 def test_cold_operands_are_rotated_through_more_than_the_cache() -> None:
