@@ -117,8 +117,8 @@ def _optuna() -> Any:
     except ImportError:
         raise UsageError(f"hydra/sweeper=tune needs the extra optuna, which is not installed: {install}") from None
     if not hasattr(optuna.distributions, "IntDistribution"):
-        # Hydra's own sweeper of that name wants an old one.
-        raise UsageError(f"hydra/sweeper=tune needs Optuna 4.5 or later: {install}; got {optuna.__version__}")
+        # hydra-optuna-sweeper installs one below 3.
+        raise UsageError(f"hydra/sweeper=tune needs a later Optuna: {install}; got {optuna.__version__}")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

@@ -1,5 +1,6 @@
 """The gate from end to end, in a repository made of this checkout. What is asserted does not hang on any time."""
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from roofcast.harness import cli
 from roofcast.harness.gate import command
 from roofcast.harness.gate.selftest import command as selftest
 from roofcast.harness.gate.worker import Worker
+from roofcast.harness.measure import prepare
 
 ROOT = Path(__file__).parent.parent.parent
 MODEL = (Path(__file__).parent.parent / "tiny.yaml").read_text(encoding="utf-8")
@@ -183,12 +185,28 @@ def test_a_step_that_does_not_fit_in_memory_twice_is_refused(gate, monkeypatch):
     assert "kernel must be ops whose operands fit in memory twice; got step: " in done.err
 
 
-def test_the_whole_step_of_some_layers_is_one_kernel_more():
+def question(**keys):
     formats = {"weight": "bf16", "kv": "bf16", "activation": "f32"}
-    asked = {"model": yaml.safe_load(MODEL), "format": formats, "context": 64, "sampling": "greedy", "fused": False}
-    asked |= {"device": None, "devices": 1, "targets": []}
-    opened = Worker().open({"plan": asked, "ops": ["rope", "step"], "layers": 1, "implementation": "default"})
+    plan = {"model": yaml.safe_load(MODEL), "format": formats, "context": 64, "sampling": "greedy", "fused": False}
+    plan |= {"device": None, "devices": 1, "targets": []}
+    return {"plan": plan, "ops": ["rope"], "layers": 1, "implementation": "default", **keys}
+
+
+def test_the_whole_step_of_some_layers_is_one_kernel_more():
+    opened = Worker().open(question(ops=["rope", "step"]))
     assert list(opened["kernels"]) == ["rope 6x16", "step tiny 1 layers bf16"]
+
+
+def test_a_kernel_that_was_prepared_beside_somebody_else_is_settled_before_it_is_sampled(monkeypatch):
+    """A call seems to take a second until its loop is planned, and then what it takes."""
+    late_s = itertools.count()
+    clock = SimpleNamespace(perf_counter=lambda: time.perf_counter() + min(next(late_s), 5))
+    monkeypatch.setattr(prepare, "time", clock)
+    worker = Worker()
+    worker.open(question(residency="warm", free_bytes=1e9, seed=0))
+    ready = worker.prepare("rope 6x16", dispatch_us=1e4)
+    assert (ready["status"], ready["is_direct"]) == ("ok", False)
+    assert ready["calls"] > 20
 
 
 def test_a_head_that_does_not_import_is_not_comparable(gate):
