@@ -42,8 +42,8 @@ DIRECT_DISPATCHES = 50
 """A kernel at least this many dispatches long is called directly: dispatch is then under 2 % of its time."""
 MOST_TURNS = 10**8
 """A loop that is still too short then has lost its calls to the compiler; its samples will be refused as impossible."""
-_TRIAL_CALLS = 4
-"""Calls of a peer whose fastest says how many make a sample."""
+_TRIALS = 6
+"""Runs whose fastest says how many calls make a sample. Whoever computes beside them makes some longer, and none shorter."""
 SAMPLE_S = 2e-3
 """Calls are batched until a sample lasts this long: far above the timer's resolution, short against drift."""
 MOST_PROFILED_CALLS = 64
@@ -148,7 +148,7 @@ def prepare_peer(
     held = _copies(workload, residency, cache_bytes, resident)
     calls = [one.function(workload, **jax.tree.map(np.copy, dict(packed))) for _ in range(held)]
     # The first call wakes the library's threads, which may take a thousand times as long as a small kernel.
-    turns = max(1, math.ceil(SAMPLE_S / min(_seconds(calls[0]) for _ in range(_TRIAL_CALLS))))
+    turns = max(1, math.ceil(SAMPLE_S / min(_seconds(calls[0]) for _ in range(_TRIALS))))
     position = 0
 
     def sample() -> float:
@@ -186,10 +186,14 @@ def _own(workload: Workload, name: str, value: Any) -> Any:
 
 
 def _seconds_of_one(workload: Workload, compiled: Compiled, streamed: dict[str, Any], hot: Mapping[str, Any]) -> float:
-    """The shorter of two calls after a first one."""
+    """The shortest of two calls after a first one, and of more where they are short: others' work may be beside a few."""
     jax.block_until_ready(streamed)
     call = functools.partial(_call, workload, compiled, streamed, hot)
-    return min([HOST.seconds([call], empty_call()) for _ in range(3)][1:])
+    HOST.seconds([call], empty_call())
+    seconds: list[float] = []
+    while len(seconds) < 2 or (len(seconds) < _TRIALS and sum(seconds) < _TRIALS * SAMPLE_S):
+        seconds.append(HOST.seconds([call], empty_call()))
+    return min(seconds)
 
 
 def _call(workload: Workload, compiled: Compiled, streamed: dict[str, Any], hot: Mapping[str, Any]) -> None:
@@ -279,7 +283,13 @@ def _looped(
     turns = 1 if calls is None else math.ceil(calls / calls_per_turn)
     wanted_s = max(SAMPLE_S, 2 * DIRECT_DISPATCHES * dispatch_s)
     run(turns)
-    while calls is None and (seconds := min(run(turns), run(turns))) < wanted_s and turns < MOST_TURNS:
+    while calls is None and (seconds := _fastest(run, turns, wanted_s)) < wanted_s and turns < MOST_TURNS:
         turns = math.ceil(turns * min(8.0, max(1.5, 1.2 * wanted_s / seconds)))
     per_sample = turns * calls_per_turn
     return lambda: run(turns) / per_sample, per_sample
+
+
+def _fastest(run: Callable[[int], float], turns: int, wanted_s: float) -> float:
+    """The fastest of two runs or, if both were long enough, of several."""
+    seconds = min(run(turns), run(turns))
+    return seconds if seconds < wanted_s else min(seconds, *(run(turns) for _ in range(_TRIALS - 2)))

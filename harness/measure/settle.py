@@ -13,7 +13,9 @@ from .spent import compiled_s
 SHORT = 1 / 2
 """Samples of less than this part of `SAMPLE_S` were planned by runs beside which somebody else computed."""
 LONG = 8
-"""One that takes so many times as long is not short by the next one either."""
+"""One that lasts so many times as long is none, whoever computed beside it."""
+TRIES = 4
+"""Samples of which one short one is enough."""
 
 Name = TypeVar("Name")
 
@@ -41,7 +43,8 @@ def settle(results: dict[Name, Result], name: Name) -> None:
 
 
 def _is_short(kernel: Kernel) -> bool:
-    first = kernel.calls_per_sample * kernel.sample()
-    if first >= LONG * SAMPLE_S:
-        return False
-    return min(first, kernel.calls_per_sample * kernel.sample()) < SHORT * SAMPLE_S
+    for _ in range(TRIES):
+        seconds = kernel.calls_per_sample * kernel.sample()
+        if not SHORT * SAMPLE_S <= seconds < LONG * SAMPLE_S:
+            return seconds < SHORT * SAMPLE_S
+    return False
