@@ -18,6 +18,7 @@ from ..store.figures import Ceilings
 from ..store.known_ceilings import Known, Shelf
 from ..store.record import utc_now
 from .compiled import compile_call
+from .core import core_probe
 from .meanwhile import meanwhile
 from .place import placed
 from .prepare import prepare
@@ -44,7 +45,7 @@ class Probe:
 
     Attributes:
         name: of the ceiling.
-        rate: takes one sample; GB/s for a stream, GFLOP/s for arithmetic.
+        rate: takes one sample; GB/s for a stream, GFLOP/s for arithmetic, turns per microsecond for a core.
         code: the implementation that is sampled.
     """
 
@@ -55,16 +56,18 @@ class Probe:
 
 @dataclass(frozen=True)
 class Limits:
-    """The machine's ceilings, and the two probes that go on beside the kernels.
+    """The machine's ceilings, and the probes that go on beside the kernels.
 
     Attributes:
         ceilings: every level measured.
         read, multiply_add: the probes of memory and of arithmetic.
+        core: the probe of the core that calls, None where that is not what computes.
     """
 
     ceilings: Ceilings
     read: Probe
     multiply_add: Probe
+    core: Probe | None = None
 
 
 def measure_limits(
@@ -99,22 +102,35 @@ def measure_limits(
             if known is None:
                 with spent.proving():
                     probes = {name: _fastest(workload, backend, timer) for name, workload in workloads.items()}
+                    core = _core(backend)
                 with spent.measuring():
-                    ceilings = _measured(probes, cache_bytes, formats, timer)
+                    ceilings = _measured(probes, core, cache_bytes, formats, timer)
                 known = Known(ceilings, {name: one.code for name, one in probes.items()})
                 if shelf is not None:
                     shelf.keep(known)
     with shared(), spent.proving():
         read, multiply_add = (_fastest(workloads[name], backend, timer, known.codes[name]) for name in _GO_ON)
-    return Limits(known.ceilings, read, multiply_add)
+        return Limits(known.ceilings, read, multiply_add, _core(backend))
 
 
-def _measured(probes: Mapping[str, Probe], cache_bytes: Mapping[str, int], formats: Sequence[str], timer: Timer) -> Ceilings:
+def _core(backend: str) -> Probe | None:
+    return Probe("core", core_probe()) if backend == "cpu" else None
+
+
+def _measured(
+    probes: Mapping[str, Probe],
+    core: Probe | None,
+    cache_bytes: Mapping[str, int],
+    formats: Sequence[str],
+    timer: Timer,
+) -> Ceilings:
     rates: dict[str, list[float]] = {name: [] for name in probes}
+    turns: list[float] = []
     rng = np.random.default_rng(0)
     for _ in range(ROUNDS):
         for name in rng.permutation(list(probes)):
             rates[name].append(probes[name].rate())
+            turns += [core.rate()] if core else []
     level = {name: float(np.quantile(samples, 0.9)) for name, samples in rates.items()}
     return Ceilings(
         read_gbs=level["read"],
@@ -124,6 +140,7 @@ def _measured(probes: Mapping[str, Probe], cache_bytes: Mapping[str, int], forma
         multiply_add_gflops=level["multiply_add"],
         matmul_gflops={name: level[f"matmul {name}"] for name in formats},
         dispatch_us=dispatch_s(timer) * 1e6,
+        core_turns_per_us=float(np.quantile(turns, 0.9)) if turns else None,
         probed_at=utc_now(),
     )
 

@@ -93,6 +93,7 @@ def _timing(
         samples_us=tuple(1e6 * seconds for seconds in series.seconds),
         read_probe_gbs=tuple(pair[0] for pair in series.rates),
         multiply_add_probe_gflops=tuple(pair[1] for pair in series.rates),
+        core_probe_turns_per_us=tuple(rates[2] for rates in series.rates if len(rates) > 2),
         calm=tuple(result.calm),
         stop_reason=series.stop_reason,
         sampling_s=series.spent_s,

@@ -89,6 +89,7 @@ class Machine:
         free_bytes: memory that may be used.
         limits: measured ceilings and the probes that go on.
         usual_read_gbs, usual_multiply_add_gflops: calm rates of earlier runs on this host, None without history.
+        usual_core_turns_per_us: likewise of its core's probe.
         timer: what times the calls, and the probes beside them.
     """
 
@@ -98,4 +99,5 @@ class Machine:
     limits: Limits
     usual_read_gbs: float | None = None
     usual_multiply_add_gflops: float | None = None
+    usual_core_turns_per_us: float | None = None
     timer: Timer = HOST

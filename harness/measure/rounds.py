@@ -1,14 +1,14 @@
 """Kernels and ceiling probes interleaved in random order until each kernel's ratio is known well enough.
 
 The speed of a shared machine drifts by a factor of two in seconds, so a time means nothing alone. Every sample
-of a kernel lies between two samples of each probe, and what is estimated is the ratio between them.
+of a kernel lies between two samples of each probe, and what is estimated is the ratio between it and the probe that it follows.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -42,7 +42,8 @@ class Series:
 
     Attributes:
         seconds: time per call.
-        rates: per sample and probe, the mean rate of the probe just before and just after; in the probe's own unit.
+        rates: per sample and probe, the mean rate of the probe just before and just after; in the probe's own unit. Those next
+            to the sample come last.
         worst: per sample and probe, the lesser of the two.
         stop_reason: why sampling ended.
         spent_s: seconds that the samples and the probes after each took.
@@ -65,15 +66,19 @@ def measure(
     *,
     usual: Sequence[float | None],
     seed: int,
+    next_to: Sequence[Callable[[], float]] = (),
+    follows: Mapping[Name, list[int]] | None = None,
     progress: Callable[[Name, int, int, float], None] = lambda name, done, total, precision: None,
 ) -> dict[Name, Series]:
     """Samples every kernel, in rounds of random order, until each meets the criterion or the budget is spent.
 
     Args:
         kernels: name -> one sample, in seconds per call.
-        probes: each takes one sample and returns a rate (larger is faster). The first is the one that ratios are
-            taken against.
-        usual: each probe's usual calm rate on this host, or None where there is no history.
+        probes: each takes one sample and returns a rate (larger is faster).
+        usual: each probe's usual calm rate on this host, or None where there is no history; those of `next_to` come last.
+        next_to: short probes of what changes too fast for the others: sampled right before and right after each sample.
+        follows: for a kernel, the places of the probes that its time follows, the one that ratios are taken against first;
+            `next_to` counts on from `probes`. All of `probes` if None.
         progress: told after each round the kernel that is known least, how many are done, how many there are, and the
             relative half-width of that kernel's interval, infinite while there is none.
 
@@ -84,27 +89,29 @@ def measure(
     series = {name: Series() for name in kernels}
     active = list(kernels)
     deadline = time.perf_counter() + stopping.budget_s
+    followed = {name: list(range(len(probes))) for name in kernels} if follows is None else follows
     before = [probe() for probe in probes]
-    seen = [before]
     while active:
         for name in (active[place] for place in rng.permutation(len(active))):
             start = time.perf_counter()
+            close_before = [probe() for probe in next_to]
             seconds = kernels[name]()
+            close_after = [probe() for probe in next_to]
             after = [probe() for probe in probes]
-            seen.append(after)
+            around = list(zip(before + close_before, after + close_after, strict=True))
             one = series[name]
             one.seconds.append(seconds)
-            one.rates.append([(x + y) / 2 for x, y in zip(before, after, strict=True)])
-            one.worst.append([min(pair) for pair in zip(before, after, strict=True)])
+            one.rates.append([sum(pair) / 2 for pair in around])
+            one.worst.append([min(pair) for pair in around])
             before = after
             one.spent_s += time.perf_counter() - start
             if time.perf_counter() > deadline:
                 break
-        levels = levels_of(seen, usual)
+        levels = levels_of(series.values(), usual)
         out_of_time = time.perf_counter() > deadline
-        widths = {name: _half_width(series[name], levels, stopping.min_samples) for name in active}
+        widths = {name: _half_width(series[name], levels, followed[name], stopping.min_samples) for name in active}
         for name, width in widths.items():
-            series[name].stop_reason = _stop_reason(series[name], levels, stopping, width, out_of_time)
+            series[name].stop_reason = _stop_reason(series[name], levels, followed[name], stopping, width, out_of_time)
             if series[name].stop_reason:
                 active.remove(name)
         least_known = max(active or widths, key=lambda name: widths[name])
@@ -112,29 +119,31 @@ def measure(
     return series
 
 
-def levels_of(seen: Sequence[Sequence[float]], usual: Sequence[float | None]) -> np.ndarray:
-    """Calm level of every probe from all its samples of the run."""
-    rates = np.asarray(seen)
+def levels_of(run: Iterable[Series], usual: Sequence[float | None]) -> np.ndarray:
+    """Calm level of every probe from all its samples of the run, of which there must be one."""
+    rates = np.asarray([row for one in run for row in one.worst])
     return np.array([calm_level(rates[:, i], one) for i, one in enumerate(usual)])
 
 
-def calm_samples(series: Series, levels: np.ndarray) -> np.ndarray:
-    """Mask of the samples that no probe calls disturbed."""
-    return calm(np.asarray(series.worst), levels, CALM_TOLERANCE)
+def calm_samples(series: Series, levels: np.ndarray, follows: list[int]) -> np.ndarray:
+    """Mask of the samples that none of the probes at some places calls disturbed."""
+    return calm(np.asarray(series.worst)[:, follows], levels[follows], CALM_TOLERANCE)
 
 
-def _half_width(series: Series, levels: np.ndarray, min_samples: int) -> float:
+def _half_width(series: Series, levels: np.ndarray, follows: list[int], min_samples: int) -> float:
     """Relative half-width of the interval of the median ratio; infinite while there are too few calm samples."""
-    quiet = calm_samples(series, levels) if series.seconds else np.zeros(0, bool)
+    quiet = calm_samples(series, levels, follows) if series.seconds else np.zeros(0, bool)
     if quiet.sum() < min_samples:
         return math.inf
-    ratios = 1 / (np.asarray(series.seconds) * np.asarray(series.rates)[:, 0])
+    ratios = 1 / (np.asarray(series.seconds) * np.asarray(series.rates)[:, follows[0]])
     return median_interval(ratios[quiet]).relative_half_width
 
 
-def _stop_reason(series: Series, levels: np.ndarray, stopping: Stopping, width: float, out_of_time: bool) -> str:
+def _stop_reason(
+    series: Series, levels: np.ndarray, follows: list[int], stopping: Stopping, width: float, out_of_time: bool
+) -> str:
     count = len(series.seconds)
-    quiet = calm_samples(series, levels) if count else np.zeros(0, bool)
+    quiet = calm_samples(series, levels, follows) if count else np.zeros(0, bool)
     if width <= stopping.precision:
         return f"precision reached: +-{width:.1%} of {stopping.precision:.1%} after {quiet.sum()} calm samples"
     if count >= stopping.max_samples:

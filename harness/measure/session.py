@@ -6,7 +6,6 @@ import gc
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 
 import numpy as np
 
@@ -14,14 +13,12 @@ from ...kernels import check
 from ...kernels.op import Implementation, Workload
 from ..steps.plan import POOL_SHARE
 from ..store.figures import Residency
-from .ceilings import Limits
-from .guard import IMPOSSIBLE, Floor, floor
+from .judge import followed, judged
 from .prove import Draw, pool_bytes, ready
-from .result import Machine, Result, Timed
-from .rounds import Series, Stopping, calm_samples, levels_of, measure
+from .result import Machine, Result
+from .rounds import Stopping, levels_of, measure
 from .settle import settle
 from .spent import Held
-from .statistics import disturbance, median_interval
 
 _Name = tuple[Workload, str]
 """What is measured: a call, and the name of the code that computes it."""
@@ -91,21 +88,25 @@ def _timed(
     progress: Callable[[str, float], None],
     measuring: Held,
 ) -> Iterator[Result]:
-    probes = (machine.limits.read, machine.limits.multiply_add)
+    limits = machine.limits
+    next_to = [limits.core.rate] if limits.core else []
+    usual = (machine.usual_read_gbs, machine.usual_multiply_add_gflops, machine.usual_core_turns_per_us)[: 2 + len(next_to)]
     with measuring():
         for name in proven:
             settle(proven, name)
         series = measure(
             {name: result.kernel.sample for name, result in proven.items() if result.kernel},
-            [probe.rate for probe in probes],
+            [limits.read.rate, limits.multiply_add.rate],
             stopping,
-            usual=(machine.usual_read_gbs, machine.usual_multiply_add_gflops),
+            usual=usual,
             seed=seed,
+            next_to=next_to,
+            follows={name: followed(result, limits) for name, result in proven.items()},
             progress=lambda name, count, total, width: progress(_timing(name[0], width), (1 + count / total) / 2),
         )
-    seen = [pair for one in series.values() for pair in one.worst]
-    levels = levels_of(seen, (machine.usual_read_gbs, machine.usual_multiply_add_gflops)) if seen else np.ones(2)
-    fastest = np.asarray([pair for one in series.values() for pair in one.rates]).max(axis=0) if seen else np.ones(2)
+    seen = [row for one in series.values() for row in one.rates]
+    levels = levels_of(series.values(), usual) if seen else np.ones(len(usual))
+    fastest = np.asarray(seen).max(axis=0) if seen else np.ones(len(usual))
     for name, result in proven.items():
         if result.kernel is None:
             yield result
@@ -116,64 +117,6 @@ def _timed(
 def _timing(workload: Workload, half_width: float) -> str:
     known = f", +-{half_width:.1%} so far" if math.isfinite(half_width) else ""
     return f"timing {workload.label}{known}"
-
-
-def judged(result: Result, series: Series, limits: Limits, levels: np.ndarray, fastest: np.ndarray, min_samples: int) -> Result:
-    """The result with its statistics, or refused where most of its samples beat the physical floor.
-
-    Args:
-        result: prepared and checked.
-        series: its samples.
-        limits: the machine's ceilings.
-        levels: calm rate of the read and the multiply-add probe.
-        fastest: largest rate of each in the run.
-        min_samples: calm samples that are enough to set the others aside.
-    """
-    if not series.seconds:
-        return replace(result, status="failed", reason="the time budget ended before its first sample", series=series)
-    cost = result.workload.cost()
-    seconds, rates = np.asarray(series.seconds), np.asarray(series.rates)
-    cold = result.kernel is not None and result.kernel.residency == "cold"
-    near = max([*limits.ceilings.cache_read_gbs.values(), limits.ceilings.read_gbs])
-    peak = max([limits.ceilings.multiply_add_gflops, *limits.ceilings.matmul_gflops.values()])
-
-    def floor_at(read_gbs: float, multiply_add: float) -> Floor:
-        scale = multiply_add / limits.ceilings.multiply_add_gflops
-        return floor(cost, read_gbs=read_gbs if cold else near, cache_gbs=near, peak_gflops=peak * scale)
-
-    least_us = floor_at(fastest[0], fastest[1]).us / IMPOSSIBLE
-    possible = seconds * 1e6 >= least_us
-    if not possible.all():
-        series.stop_reason += f"; {np.sum(~possible)} refused as faster than the least possible {least_us:.3g} us"
-    if possible.mean() < 0.5:
-        return replace(result, status="refused", reason=_impossible(seconds, least_us, result, limits), series=series)
-    quiet = calm_samples(series, levels) & possible
-    enough = quiet.sum() >= min_samples
-    used = quiet if enough else possible
-    ratio = np.array([floor_at(*pair).us for pair in rates]) / (seconds * 1e6)
-    at_level = floor_at(levels[0], levels[1])
-    latency_us = median_interval(seconds[used] * 1e6)
-    return replace(
-        result,
-        status="ok",
-        series=series,
-        timed=Timed(
-            latency_us,
-            median_interval(ratio[used]),
-            at_level.us,
-            at_level.bound(limits.ceilings.dispatch_us),
-            quiet,
-            0.0 if enough else disturbance(np.asarray(series.worst), levels),
-        ),
-    )
-
-
-def _impossible(seconds: np.ndarray, least_us: float, result: Result, limits: Limits) -> str:
-    gbs = result.workload.cost().bytes / np.median(seconds) / 1e9
-    return (
-        f"median of {np.median(seconds) * 1e6:.3g} us ({gbs:.3g} GB/s) is below the least possible {least_us:.3g} us on this "
-        f"machine's fastest measured read of {limits.ceilings.read_gbs:.3g} GB/s: operands came from cache, or work was skipped"
-    )
 
 
 def _batches(

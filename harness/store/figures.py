@@ -83,7 +83,9 @@ class Timing(Columns):
         samples_us: microseconds per call.
         read_probe_gbs: GB/s of the memory-read probe around each sample.
         multiply_add_probe_gflops: GFLOP/s of the arithmetic probe around each sample.
-        calm: per sample, whether no probe called the machine disturbed.
+        core_probe_turns_per_us: turns per microsecond of the probe of the core that called, right before and after each sample;
+            empty where another device computes, and in records from before there was such a probe.
+        calm: per sample, whether none of the probes that the call's time follows called the machine disturbed.
         stop_reason: why sampling ended, in words.
         timer_note: why a GPU's kernels were timed by the host all the same, "" otherwise.
         device_before, device_after: a GPU's clocks, power, temperature and bits of what slows it
@@ -108,17 +110,21 @@ class Timing(Columns):
     device_before: Mapping[str, float] = field(default_factory=dict)
     device_after: Mapping[str, float] = field(default_factory=dict)
     sampling_s: float = 0.0
+    core_probe_turns_per_us: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("read_probe_gbs", "multiply_add_probe_gflops", "calm"):
-            if len(getattr(self, name)) != len(self.samples_us):
-                raise ValueError(
-                    f"{name} must have one value per sample, {len(self.samples_us)}; got {len(getattr(self, name))}"
-                )
+            self._one_per_sample(name)
+        if self.core_probe_turns_per_us:
+            self._one_per_sample("core_probe_turns_per_us")
         for sample in self.samples_us:
             if not 0 < sample < math.inf:
                 raise ValueError(f"samples_us must be positive and finite; got {sample!r}")
+
+    def _one_per_sample(self, name: str) -> None:
+        if len(getattr(self, name)) != len(self.samples_us):
+            raise ValueError(f"{name} must have one value per sample, {len(self.samples_us)}; got {len(getattr(self, name))}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +174,8 @@ class Ceilings(Columns):
         multiply_add_gflops: float32 multiply-adds outside a matrix product, GFLOP/s.
         matmul_gflops: dense matrix product per number format, GFLOP/s.
         dispatch_us: an empty compiled call, microseconds: from Python and back, or its kernel alone where the device times.
+        core_turns_per_us: turns per microsecond of a small loop on one core (`measure.core`); None where another device
+            computes, and in records from before there was such a probe.
     """
 
     read_gbs: float
@@ -178,3 +186,4 @@ class Ceilings(Columns):
     matmul_gflops: Mapping[str, float] = field(default_factory=dict)
     dispatch_us: float
     probed_at: str = ""
+    core_turns_per_us: float | None = None

@@ -23,6 +23,7 @@ class Usual:
 
     read_gbs: float | None = None
     multiply_add_gflops: float | None = None
+    core_turns_per_us: float | None = None
 
 
 def usual(store: Store, host_key: str) -> tuple[Usual, str]:
@@ -32,8 +33,10 @@ def usual(store: Store, host_key: str) -> tuple[Usual, str]:
         The rates, and one sentence on what the store holds that cannot be read, empty where that is nothing.
     """
     report = store.query(
-        "SELECT median(read_gbs) AS read_gbs, median(multiply_add_gflops) AS multiply_add_gflops FROM ("
-        "SELECT run_id, max(read_gbs) AS read_gbs, max(multiply_add_gflops) AS multiply_add_gflops FROM records "
+        "SELECT median(read_gbs) AS read_gbs, median(multiply_add_gflops) AS multiply_add_gflops, "
+        "median(core_turns_per_us) AS core_turns_per_us FROM ("
+        "SELECT run_id, max(read_gbs) AS read_gbs, max(multiply_add_gflops) AS multiply_add_gflops, "
+        "max(core_turns_per_us) AS core_turns_per_us FROM records "
         "WHERE host_key = ? AND read_gbs IS NOT NULL GROUP BY run_id ORDER BY max(started_at) DESC LIMIT ?)",
         (host_key, HISTORY_RUNS),
     )

@@ -5,13 +5,11 @@
 It takes the launchers that are installed (extras joblib, submitit and ray), and needs an otherwise idle machine.
 
 A virtual machine's memory may read at 31 GB/s for seconds and then at 50, and a kernel's code uses more of the slow memory than
-of the fast. So each sample is compared with those samples of the serial sweeps beside which the probe of the memory read at the
-same speed.
+of the fast. A core has speeds too, where somebody else's work shares it. So each sample is compared with those samples of the
+serial sweeps beside which the probe that the kernel follows, of the memory or of the core, had the same speed.
 
-A core has speeds too, where somebody else's work shares it: a loop of the interpreter took 3.4 ms for seconds and then 6.6.
-No probe follows those, and a kernel that waits for its core, like a norm, has another median in every sweep, while its fastest
-tenth stays. A launcher that slows a kernel moves both. The worst sweep is shown too, for what is timed wrongly once in ten
-sweeps moves neither.
+A launcher that slows a kernel moves both the median and the fastest tenth. The worst sweep is shown too, for what is timed
+wrongly once in ten sweeps moves neither.
 """
 
 from __future__ import annotations
@@ -41,7 +39,7 @@ KEYS = {
     "ray_cluster": ("+hydra.launcher.ray.init.num_cpus=2", "+hydra.launcher.ray.init.include_dashboard=false"),
 }
 SAME_SPEED = 1.2
-"""Memory that read at rates within this factor of each other had one speed."""
+"""Probes at rates within this factor of each other had one speed."""
 FEW = 5
 """Fewer samples of a sweep at one speed say nothing."""
 WANTED = 0.1
@@ -50,7 +48,7 @@ WORST = 1 / 3
 PLUGINS = {"processes": "hydra_joblib_launcher", "submitit": "hydra_submitit_launcher", "ray_cluster": "hydra_ray_launcher"}
 
 Samples = tuple[np.ndarray, np.ndarray]
-"""Rates of the memory's probe, and what the kernel reached of them: in units of its own, which cancel."""
+"""Rates of the probe that a kernel follows, and what it reached of them: in units of its own, which cancel."""
 Kernel = tuple[str, int]
 
 
@@ -94,14 +92,15 @@ def samples(results: Path) -> dict[Kernel, Samples]:
     """Of each kernel of a sweep."""
     said: dict[Kernel, Samples] = {}
     for one in Store(results).read("status = 'ok'").found:
-        if one.timing is not None:
-            rates = np.asarray(one.timing.read_probe_gbs)
+        if one.timing is not None and one.statistics is not None:
+            waits = one.statistics.bound == "latency"
+            rates = np.asarray(one.timing.core_probe_turns_per_us if waits else one.timing.read_probe_gbs)
             said[one.subject.label, one.subject.context] = rates, 1 / (rates * np.asarray(one.timing.samples_us))
     return said
 
 
 def relative(mine: Samples, serial: Samples) -> Iterator[float]:
-    """The median of a sweep over that of the serial sweeps, at each speed that the memory had in both."""
+    """The median of a sweep over that of the serial sweeps, at each speed that the probe had in both."""
     speeds = [np.round(np.log(rates) / np.log(SAME_SPEED)) for rates, _ in (mine, serial)]
     for speed in np.unique(speeds[0]):
         beside = [reached[of == speed] for of, (_, reached) in zip(speeds, (mine, serial), strict=True)]

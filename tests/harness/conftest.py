@@ -91,6 +91,7 @@ def any_measurement(draw):
     lists = {
         name: st.lists(NUMBERS, min_size=length, max_size=length) for name in ("read_probe_gbs", "multiply_add_probe_gflops")
     }
+    lists["core_probe_turns_per_us"] = st.just([]) | st.lists(NUMBERS, min_size=length, max_size=length)
     lists["samples_us"] = st.lists(TIMES, min_size=length, max_size=length)
     lists["calm"] = st.lists(st.booleans(), min_size=length, max_size=length)
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from roofcast.harness.measure import prove, session
+from roofcast.harness.measure import judge, prove, session
 from roofcast.harness.measure.ceilings import Limits, Probe
 from roofcast.harness.measure.choice import chosen, chosen_peers
 from roofcast.harness.measure.compiled import compile_call
@@ -161,7 +161,7 @@ def ready() -> Result:
 
 def judged(seconds: list[float], rates: list[list[float]]) -> Result:
     series = Series(seconds, rates, rates, "test")
-    return session.judged(ready(), series, LIMITS, np.array([READ_GBS, PEAK_GFLOPS]), np.array([READ_GBS, PEAK_GFLOPS]), 3)
+    return judge.judged(ready(), series, LIMITS, np.array([READ_GBS, PEAK_GFLOPS]), np.array([READ_GBS, PEAK_GFLOPS]), 3)
 
 
 FLOOR_S = 256 * 512 * 4 / READ_GBS / 1e9
@@ -190,6 +190,39 @@ def test_too_few_calm_samples_are_marked_with_how_much_was_gone() -> None:
     result = judged([4 * FLOOR_S] * 5, [[READ_GBS, PEAK_GFLOPS / 2]] * 5)
     assert result.timed is not None
     assert result.timed.disturbance == pytest.approx(0.5)
+
+
+def test_what_waits_for_its_core_is_judged_by_the_core_beside_it() -> None:
+    # The floor of 0.26 us is far less than an empty call; memory at a tenth of its speed changes nothing.
+    limits = replace(LIMITS, core=Probe("core", lambda: 8.0))
+    fast, slow = [READ_GBS / 10, PEAK_GFLOPS, 8.0], [READ_GBS, PEAK_GFLOPS, 4.0]
+    rates, seconds = [fast] * 3 + [slow] * 2, [1e-6] * 3 + [2e-6] * 2
+    levels = np.array([READ_GBS, PEAK_GFLOPS, 8.0])
+    result = judge.judged(ready(), Series(seconds, rates, rates, "test"), limits, levels, levels, 3)
+    assert result.timed is not None
+    assert result.timed.bound == "latency"
+    assert list(result.timed.calm) == [True] * 3 + [False] * 2
+    assert result.timed.latency_us.point == pytest.approx(1.0)
+    assert result.timed.ratio.point == pytest.approx(1e6 * FLOOR_S)
+    # Where no sample is calm, all of them say the same of the kernel.
+    never = judge.judged(ready(), Series([2e-6] * 5, [slow] * 5, [slow] * 5, "test"), limits, levels, levels, 3)
+    assert never.timed is not None
+    assert never.timed.ratio.point == pytest.approx(1e6 * FLOOR_S)
+    assert never.timed.disturbance == pytest.approx(0.5)
+
+
+def test_a_session_samples_the_core_right_beside_each_call() -> None:
+    order: list[str] = []
+
+    def noted(name: str, rate: float) -> Probe:
+        return Probe(name, lambda: (order.append(name), rate)[1])
+
+    limits = Limits(CEILINGS, noted("read", READ_GBS), noted("multiply_add", PEAK_GFLOPS), noted("core", 8.0))
+    result = measured(GEMV, code(right), replace(MACHINE, limits=limits))
+    assert result.series is not None
+    count = len(result.series.seconds)
+    assert [rates[2] for rates in result.series.rates] == [8.0] * count
+    assert order == ["read", "multiply_add"] + ["core", "core", "read", "multiply_add"] * count
 
 
 SMALL = [

@@ -61,6 +61,9 @@ def test_every_call_of_the_step_is_kept_with_its_evidence(bench: subprocess.Comp
         assert one.timing is not None
         assert one.statistics is not None
         assert one.timing.samples_us
+        assert len(one.timing.core_probe_turns_per_us) == len(one.timing.samples_us)
+        assert one.ceilings is not None
+        assert one.ceilings.core_turns_per_us
         assert one.timing.stop_reason
         assert one.timing.timer == "perf_counter"
         assert one.outcome.error is not None
