@@ -27,7 +27,6 @@ from ..host.host import fingerprint
 from ..measure.ceilings import Limits, Probe, dispatch_s
 from ..measure.choice import chosen
 from ..measure.compiled import Compiled, compile_call
-from ..measure.core import compute_where_called
 from ..measure.device import backend_and_kind
 from ..measure.prepare import Kernel, prepare
 from ..measure.prove import pool_bytes, ready
@@ -178,7 +177,6 @@ def serve(kind: type[Worker]) -> None:
     os.dup2(2, 1)
     # A program found on the disk would be a compile time of nothing.
     jax.config.update("jax_enable_compilation_cache", False)
-    compute_where_called()
     end_with_parent()
     worker = kind()
     for line in sys.stdin:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import jax
-
 from ...kernels.peak import Peak
 from ...kernels.stream import Stream
 from ..host.host import fingerprint
 from ..measure.ceilings import dispatch_probe, fastest
+from ..measure.device import backend_and_kind
 from ..measure.guard import floor
 from ..measure.prepare import CACHE_MULTIPLE
 from .worker import Worker, serve
@@ -28,7 +27,7 @@ class Yardstick(Worker):
 
     def __init__(self) -> None:
         super().__init__()
-        backend = jax.default_backend()
+        backend, _ = backend_and_kind()
         far = Stream(kind="read", elements=CACHE_MULTIPLE * fingerprint().last_level_cache_bytes // 4)
         self._read = fastest(far, backend)
         self._multiply_add = fastest(Peak(kind="multiply_add", format="f32", size=_CHAINS, repeats=_CHAINS), backend)

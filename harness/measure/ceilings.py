@@ -130,7 +130,8 @@ def _measured(
     for _ in range(ROUNDS):
         for name in rng.permutation(list(probes)):
             rates[name].append(probes[name].rate())
-            turns += [core.rate()] if core else []
+            if core:
+                turns.append(core.rate())
     level = {name: float(np.quantile(samples, 0.9)) for name, samples in rates.items()}
     return Ceilings(
         read_gbs=level["read"],

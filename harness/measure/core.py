@@ -1,4 +1,4 @@
-"""How fast a core goes just now, and that the core which calls is the one that computes."""
+"""How fast the core that calls goes just now, and which kernels have no other."""
 
 from __future__ import annotations
 
@@ -8,33 +8,26 @@ from functools import cache
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .spent import compiling
 from .wake import empty_call
 
 _LENGTH = 256
-"""Numbers that a turn adds up: they stay in registers and the first cache, and take a tenth of a microsecond."""
-_TURNS = 8192
-"""Of a sample, which then takes a millisecond: short against how long a neighbour of the core stays."""
-
-
-def compute_where_called() -> None:
-    """Lets a CPU's calls run on the thread that makes them, so that what is timed one after the other meets one core.
-
-    JAX would hand all but the smallest to a thread of its own, which may wake on another core at every call. Each core of a
-    shared machine has its own neighbours: a probe beside a call then says nothing about it.
-
-    To be said before JAX first computes.
-    """
-    jax.config.update("jax_cpu_enable_async_dispatch", False)
+"""Numbers that a turn adds up: they stay in the first cache, and take a tenth of a microsecond."""
+_TURNS, _FIRST_TURNS = 8192, 2048
+"""Of a sample, which then takes a millisecond, short against how long a neighbour of the core stays; and before it, for the
+first turns after memory was swept, or after another kernel, find the code and the numbers in no cache."""
+_ALONE = 0.9
+"""Of the processor's time that a sample takes: with so much on the thread that calls, no other computes."""
 
 
 @cache
 def core_probe() -> Callable[[], float]:
     """Compiled once per process: takes a sample, in turns per microsecond of a loop that adds up a few numbers on one core.
 
-    Whoever shares a physical core slows what runs in cache by 1.4 to 1.7, for tenths of a second at a time, while reads from
-    memory and arithmetic on all cores hardly show it.
+    Whoever shares a physical core slows what runs in cache, for tenths of a second at a time, while reads from memory and
+    arithmetic on all cores hardly show it.
     """
 
     def turn(number: jax.Array, values: jax.Array) -> jax.Array:
@@ -43,13 +36,25 @@ def core_probe() -> Callable[[], float]:
 
     values = jnp.zeros(_LENGTH)
     with compiling():
-        program = jax.jit(lambda values: jax.lax.fori_loop(0, _TURNS, turn, values)).lower(values).compile()
-    jax.block_until_ready(program(values))
+        loop = jax.jit(lambda turns, values: jax.lax.fori_loop(0, turns, turn, values))
+        program = loop.lower(jax.ShapeDtypeStruct((), jnp.int32), values).compile()
+
+    def seconds(turns: int) -> float:
+        start = time.perf_counter()
+        jax.block_until_ready(program(np.int32(turns), values))
+        return time.perf_counter() - start
 
     def sample() -> float:
         empty_call()()
-        start = time.perf_counter()
-        jax.block_until_ready(program(values))
-        return _TURNS / (time.perf_counter() - start) / 1e6
+        seconds(_FIRST_TURNS)
+        return _TURNS / seconds(_TURNS) / 1e6
 
     return sample
+
+
+def is_alone(sample: Callable[[], float]) -> bool:
+    """Whether a sample is computed by the thread that calls, and by no other."""
+    mine, all_threads = time.thread_time(), time.process_time()
+    sample()
+    spent = time.process_time() - all_threads
+    return spent > 0 and (time.thread_time() - mine) / spent >= _ALONE

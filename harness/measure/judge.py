@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
 
+from ..store.figures import Bound, Followed
 from .ceilings import Limits
+from .core import is_alone
 from .guard import IMPOSSIBLE, Floor, floor
 from .result import Result, Timed
-from .rounds import Series, calm_samples
+from .rounds import Follows, Series, calm_samples
 from .statistics import disturbance, median_interval
 
-_MACHINE, _CORE = [0, 1], [2]
-"""Places, among the probes, of memory and arithmetic, and of the core that calls."""
+READ, MULTIPLY_ADD, CORE = range(3)
+"""Places of the probes of memory, of arithmetic and, where there is one, of the core that calls."""
+_PROBES: Mapping[Followed, Follows] = {
+    "machine": Follows((READ, MULTIPLY_ADD), against=READ),
+    "core": Follows((CORE,), against=None),
+}
 
 
-def followed(result: Result, limits: Limits) -> list[int]:
-    """Places, in a row of `Series.rates`, of the probes that a kernel's time follows.
-
-    Its core's, where neither memory nor arithmetic binds it: sweeping the memory says nothing of a norm.
-    """
-    ceilings = limits.ceilings
-    at_best = _floor_of(result, limits)(ceilings.read_gbs, ceilings.multiply_add_gflops)
-    return _CORE if limits.core and at_best.bound(ceilings.dispatch_us) == "latency" else _MACHINE
+def followed(result: Result, limits: Limits) -> Followed:
+    """What a kernel's time follows: its core, where neither memory nor arithmetic binds it and no other core computes."""
+    kernel = result.kernel
+    if kernel is None or limits.core is None or _bound(result, limits) != "latency":
+        return "machine"
+    return "core" if is_alone(kernel.sample) else "machine"
 
 
-def judged(result: Result, series: Series, limits: Limits, levels: np.ndarray, fastest: np.ndarray, min_samples: int) -> Result:
+def probes_of(follows: Followed) -> Follows:
+    """The probes that say so."""
+    return _PROBES[follows]
+
+
+def judged(
+    result: Result,
+    series: Series,
+    limits: Limits,
+    levels: np.ndarray,
+    fastest: np.ndarray,
+    min_samples: int,
+    follows: Followed = "machine",
+) -> Result:
     """The result with its statistics, or refused where most of its samples beat the physical floor.
 
     Args:
@@ -37,26 +54,27 @@ def judged(result: Result, series: Series, limits: Limits, levels: np.ndarray, f
         levels: calm rate of the read and the multiply-add probe and, where there is one, of the core's.
         fastest: largest rate of each in the run.
         min_samples: calm samples that are enough to set the others aside.
+        follows: what the kernel's time follows.
     """
     if not series.seconds:
         return replace(result, status="failed", reason="the time budget ended before its first sample", series=series)
     seconds, rates = np.asarray(series.seconds), np.asarray(series.rates)
-    floor_at, follows = _floor_of(result, limits), followed(result, limits)
+    floor_at, probes = _floor_of(result, limits), probes_of(follows)
     least_us = floor_at(fastest[0], fastest[1]).us / IMPOSSIBLE
     possible = seconds * 1e6 >= least_us
     if not possible.all():
         series.stop_reason += f"; {np.sum(~possible)} refused as faster than the least possible {least_us:.3g} us"
     if possible.mean() < 0.5:
         return replace(result, status="refused", reason=_impossible(seconds, least_us, result, limits), series=series)
-    quiet = calm_samples(series, levels, follows) & possible
+    quiet = calm_samples(series, levels, probes) & possible
     enough = quiet.sum() >= min_samples
     used = quiet if enough else possible
     at_level = floor_at(levels[0], levels[1])
-    if follows is _CORE:
-        # What waits for its core has one floor, and takes longer by as much as the core was slower.
-        ratio = at_level.us / (seconds * 1e6 * rates[:, _CORE[0]] / levels[_CORE[0]])
+    if follows == "core":
+        # Neither memory nor arithmetic changes its time. Where no sample is calm, a core that was slower took so much longer.
+        ratio = at_level.us / (seconds * 1e6) / (1.0 if enough else rates[:, CORE] / levels[CORE])
     else:
-        ratio = np.array([floor_at(*pair[:2]).us for pair in rates]) / (seconds * 1e6)
+        ratio = np.array([floor_at(*pair).us for pair in rates[:, [READ, MULTIPLY_ADD]]]) / (seconds * 1e6)
     latency_us = median_interval(seconds[used] * 1e6)
     return replace(
         result,
@@ -66,9 +84,10 @@ def judged(result: Result, series: Series, limits: Limits, levels: np.ndarray, f
             latency_us,
             median_interval(ratio[used]),
             at_level.us,
-            at_level.bound(limits.ceilings.dispatch_us),
+            _bound(result, limits),
             quiet,
-            0.0 if enough else disturbance(np.asarray(series.worst)[:, follows], levels[follows]),
+            0.0 if enough else disturbance(np.asarray(series.worst)[:, list(probes.calm)], levels[list(probes.calm)]),
+            follows,
         ),
     )
 
@@ -85,6 +104,12 @@ def _floor_of(result: Result, limits: Limits) -> Callable[[float, float], Floor]
         return floor(cost, read_gbs=read_gbs if cold else near, cache_gbs=near, peak_gflops=peak * scale)
 
     return floor_at
+
+
+def _bound(result: Result, limits: Limits) -> Bound:
+    """What binds a call at the ceilings, which were measured together."""
+    ceilings = limits.ceilings
+    return _floor_of(result, limits)(ceilings.read_gbs, ceilings.multiply_add_gflops).bound(ceilings.dispatch_us)
 
 
 def _impossible(seconds: np.ndarray, least_us: float, result: Result, limits: Limits) -> str:

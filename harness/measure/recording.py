@@ -10,6 +10,7 @@ from ..steps.plan import Plan
 from ..store.figures import Compilation, Statistics, Timing, Work
 from ..store.record import Measurement, Outcome, Run, Subject, utc_now
 from .ceilings import Limits
+from .judge import CORE, MULTIPLY_ADD, READ
 from .prove import tolerance
 from .result import Result
 from .timer import BY_THE_HOST
@@ -91,9 +92,10 @@ def _timing(
         pool_bytes=kernel.pool_bytes,
         calls_per_sample=kernel.calls_per_sample,
         samples_us=tuple(1e6 * seconds for seconds in series.seconds),
-        read_probe_gbs=tuple(pair[0] for pair in series.rates),
-        multiply_add_probe_gflops=tuple(pair[1] for pair in series.rates),
-        core_probe_turns_per_us=tuple(rates[2] for rates in series.rates if len(rates) > 2),
+        read_probe_gbs=tuple(rates[READ] for rates in series.rates),
+        multiply_add_probe_gflops=tuple(rates[MULTIPLY_ADD] for rates in series.rates),
+        core_probe_turns_per_us=tuple(rates[CORE] for rates in series.rates if len(rates) > CORE),
+        follows=result.timed.follows if result.timed else "machine",
         calm=tuple(result.calm),
         stop_reason=series.stop_reason,
         sampling_s=series.spent_s,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...kernels.op import Workload
-from ..store.figures import Bound
+from ..store.figures import Bound, Followed
 from ..store.record import Status
 from .ceilings import Limits
 from .compiled import Compiled
@@ -25,11 +25,12 @@ class Timed:
 
     Attributes:
         latency_us: median and interval over the samples used.
-        ratio: floor over time, each sample against the probe beside it.
+        ratio: floor over time; each sample against the probes beside it, or of what follows its core at the calm level.
         floor_us: the floor at the calm level of the ceilings.
         bound: what binds the kernel.
-        calm: mask of the samples that no probe calls disturbed.
-        disturbance: how much of the machine was gone; 0 where enough calm samples were found.
+        calm: mask of the samples that no probe of what the kernel follows calls disturbed.
+        disturbance: how much of that was gone; 0 where enough calm samples were found.
+        follows: what the kernel's time follows.
     """
 
     latency_us: Interval
@@ -38,6 +39,7 @@ class Timed:
     bound: Bound
     calm: np.ndarray
     disturbance: float
+    follows: Followed = "machine"
 
 
 def words(error: Exception) -> str:

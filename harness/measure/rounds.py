@@ -36,6 +36,19 @@ class Stopping:
     budget_s: float
 
 
+@dataclass(frozen=True)
+class Follows:
+    """Which probes a kernel's time follows.
+
+    Attributes:
+        calm: places of the probes that say whether a sample is calm.
+        against: place of the probe that ratios are taken against; None where the time of a calm sample says it all.
+    """
+
+    calm: tuple[int, ...]
+    against: int | None
+
+
 @dataclass
 class Series:
     """All samples of one kernel in order, each with the rates of the probes around it.
@@ -46,7 +59,7 @@ class Series:
             to the sample come last.
         worst: per sample and probe, the lesser of the two.
         stop_reason: why sampling ended.
-        spent_s: seconds that the samples and the probes after each took.
+        spent_s: seconds that the samples and the probes beside them took.
     """
 
     seconds: list[float] = field(default_factory=list)
@@ -67,7 +80,7 @@ def measure(
     usual: Sequence[float | None],
     seed: int,
     next_to: Sequence[Callable[[], float]] = (),
-    follows: Mapping[Name, list[int]] | None = None,
+    follows: Mapping[Name, Follows] | None = None,
     progress: Callable[[Name, int, int, float], None] = lambda name, done, total, precision: None,
 ) -> dict[Name, Series]:
     """Samples every kernel, in rounds of random order, until each meets the criterion or the budget is spent.
@@ -77,8 +90,8 @@ def measure(
         probes: each takes one sample and returns a rate (larger is faster).
         usual: each probe's usual calm rate on this host, or None where there is no history; those of `next_to` come last.
         next_to: short probes of what changes too fast for the others: sampled right before and right after each sample.
-        follows: for a kernel, the places of the probes that its time follows, the one that ratios are taken against first;
-            `next_to` counts on from `probes`. All of `probes` if None.
+        follows: for each kernel; the places of `next_to` count on from those of `probes`. If None, all of `probes` say what is
+            calm, and ratios are taken against the first.
         progress: told after each round the kernel that is known least, how many are done, how many there are, and the
             relative half-width of that kernel's interval, infinite while there is none.
 
@@ -89,7 +102,7 @@ def measure(
     series = {name: Series() for name in kernels}
     active = list(kernels)
     deadline = time.perf_counter() + stopping.budget_s
-    followed = {name: list(range(len(probes))) for name in kernels} if follows is None else follows
+    followed = dict.fromkeys(kernels, Follows(tuple(range(len(probes))), 0)) if follows is None else follows
     before = [probe() for probe in probes]
     while active:
         for name in (active[place] for place in rng.permutation(len(active))):
@@ -121,26 +134,30 @@ def measure(
 
 def levels_of(run: Iterable[Series], usual: Sequence[float | None]) -> np.ndarray:
     """Calm level of every probe from all its samples of the run, of which there must be one."""
-    rates = np.asarray([row for one in run for row in one.worst])
+    runs = list(run)
+    worst, mean = (np.asarray([row for one in runs for row in getattr(one, name)]) for name in ("worst", "rates"))
+    rates = np.concatenate([worst, 2 * mean - worst])
     return np.array([calm_level(rates[:, i], one) for i, one in enumerate(usual)])
 
 
-def calm_samples(series: Series, levels: np.ndarray, follows: list[int]) -> np.ndarray:
-    """Mask of the samples that none of the probes at some places calls disturbed."""
-    return calm(np.asarray(series.worst)[:, follows], levels[follows], CALM_TOLERANCE)
+def calm_samples(series: Series, levels: np.ndarray, follows: Follows) -> np.ndarray:
+    """Mask of the samples that none of the probes that the kernel follows calls disturbed."""
+    places = list(follows.calm)
+    return calm(np.asarray(series.worst)[:, places], levels[places], CALM_TOLERANCE)
 
 
-def _half_width(series: Series, levels: np.ndarray, follows: list[int], min_samples: int) -> float:
+def _half_width(series: Series, levels: np.ndarray, follows: Follows, min_samples: int) -> float:
     """Relative half-width of the interval of the median ratio; infinite while there are too few calm samples."""
     quiet = calm_samples(series, levels, follows) if series.seconds else np.zeros(0, bool)
     if quiet.sum() < min_samples:
         return math.inf
-    ratios = 1 / (np.asarray(series.seconds) * np.asarray(series.rates)[:, follows[0]])
+    rates = 1.0 if follows.against is None else np.asarray(series.rates)[:, follows.against]
+    ratios = 1 / (np.asarray(series.seconds) * rates)
     return median_interval(ratios[quiet]).relative_half_width
 
 
 def _stop_reason(
-    series: Series, levels: np.ndarray, follows: list[int], stopping: Stopping, width: float, out_of_time: bool
+    series: Series, levels: np.ndarray, follows: Follows, stopping: Stopping, width: float, out_of_time: bool
 ) -> str:
     count = len(series.seconds)
     quiet = calm_samples(series, levels, follows) if count else np.zeros(0, bool)

@@ -13,7 +13,7 @@ from ...kernels import check
 from ...kernels.op import Implementation, Workload
 from ..steps.plan import POOL_SHARE
 from ..store.figures import Residency
-from .judge import followed, judged
+from .judge import followed, judged, probes_of
 from .prove import Draw, pool_bytes, ready
 from .result import Machine, Result
 from .rounds import Stopping, levels_of, measure
@@ -90,10 +90,15 @@ def _timed(
 ) -> Iterator[Result]:
     limits = machine.limits
     next_to = [limits.core.rate] if limits.core else []
-    usual = (machine.usual_read_gbs, machine.usual_multiply_add_gflops, machine.usual_core_turns_per_us)[: 2 + len(next_to)]
+    usual = [machine.usual_read_gbs, machine.usual_multiply_add_gflops]
+    if limits.core:
+        # A short run may lie in one visit of the core's neighbour: the ceilings were taken at another moment.
+        known = (machine.usual_core_turns_per_us, limits.ceilings.core_turns_per_us)
+        usual.append(max((one for one in known if one is not None), default=None))
     with measuring():
         for name in proven:
             settle(proven, name)
+        follows = {name: followed(result, limits) for name, result in proven.items()}
         series = measure(
             {name: result.kernel.sample for name, result in proven.items() if result.kernel},
             [limits.read.rate, limits.multiply_add.rate],
@@ -101,7 +106,7 @@ def _timed(
             usual=usual,
             seed=seed,
             next_to=next_to,
-            follows={name: followed(result, limits) for name, result in proven.items()},
+            follows={name: probes_of(one) for name, one in follows.items()},
             progress=lambda name, count, total, width: progress(_timing(name[0], width), (1 + count / total) / 2),
         )
     seen = [row for one in series.values() for row in one.rates]
@@ -111,7 +116,7 @@ def _timed(
         if result.kernel is None:
             yield result
         else:
-            yield judged(result, series[name], machine.limits, levels, fastest, stopping.min_samples)
+            yield judged(result, series[name], machine.limits, levels, fastest, stopping.min_samples, follows[name])
 
 
 def _timing(workload: Workload, half_width: float) -> str:

@@ -12,6 +12,8 @@ from ..files.columns import Columns
 
 Bound = Literal["memory", "compute", "latency"]
 Residency = Literal["cold", "warm"]
+Followed = Literal["machine", "core"]
+"""What changes a call's time: how fast memory and all cores are, or the one core that it runs on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,8 @@ class Timing(Columns):
         multiply_add_probe_gflops: GFLOP/s of the arithmetic probe around each sample.
         core_probe_turns_per_us: turns per microsecond of the probe of the core that called, right before and after each sample;
             empty where another device computes, and in records from before there was such a probe.
-        calm: per sample, whether none of the probes that the call's time follows called the machine disturbed.
+        calm: per sample, whether none of the probes of what the call's time follows called it disturbed.
+        follows: what that is.
         stop_reason: why sampling ended, in words.
         timer_note: why a GPU's kernels were timed by the host all the same, "" otherwise.
         device_before, device_after: a GPU's clocks, power, temperature and bits of what slows it
@@ -111,6 +114,7 @@ class Timing(Columns):
     device_after: Mapping[str, float] = field(default_factory=dict)
     sampling_s: float = 0.0
     core_probe_turns_per_us: tuple[float, ...] = ()
+    follows: Followed = "machine"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -137,7 +141,7 @@ class Statistics(Columns):
         fraction_of_ceiling, fraction_low, fraction_high: what the call reaches of what binds it, paired per sample.
         bound: `memory`, `compute`, or `latency` where the floor explains too little of the time.
         floor_us: the roofline's least time on the ceilings measured here, microseconds.
-        disturbance: share of the machine that was gone in the median sample; 0 when calm.
+        disturbance: share of the machine, or of the core, that was gone in the median sample; 0 when calm.
         precision_reached: half-width of the interval on the fraction, relative to it.
 
     Raises:

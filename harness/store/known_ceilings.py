@@ -14,7 +14,8 @@ from .figures import Ceilings
 
 FRESH_S = 600.0
 """Older ceilings are measured anew. What a kernel reaches is taken against the probes beside its own samples; of the ceilings
-it needs only how the levels of the cache and the products stand to those probes, which changes with the neighbours."""
+it needs only what binds it, and how the cache's levels, the products and the core stand to those probes, which changes with the
+neighbours."""
 
 
 @dataclass(frozen=True)

@@ -92,9 +92,9 @@ def samples(results: Path) -> dict[Kernel, Samples]:
     """Of each kernel of a sweep."""
     said: dict[Kernel, Samples] = {}
     for one in Store(results).read("status = 'ok'").found:
-        if one.timing is not None and one.statistics is not None:
-            waits = one.statistics.bound == "latency"
-            rates = np.asarray(one.timing.core_probe_turns_per_us if waits else one.timing.read_probe_gbs)
+        if one.timing is not None:
+            timing = one.timing
+            rates = np.asarray(timing.core_probe_turns_per_us if timing.follows == "core" else timing.read_probe_gbs)
             said[one.subject.label, one.subject.context] = rates, 1 / (rates * np.asarray(one.timing.samples_us))
     return said
 

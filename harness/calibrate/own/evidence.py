@@ -134,6 +134,8 @@ def usual(records: Sequence[Measurement]) -> tuple[Conditions, float]:
         The conditions, and the standard deviation of the logarithm of the memory's speed.
     """
     timings = [one.timing for one in records if one.timing is not None]
+    # What is calm beside a kernel that follows its core need not be to the memory.
+    timings = [one for one in timings if one.follows == "machine"] or timings
     calm = np.concatenate([one.calm for one in timings]).astype(bool)
     used = calm if calm.any() else ~calm
     read, gflops = (

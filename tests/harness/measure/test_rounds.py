@@ -6,7 +6,7 @@ from itertools import repeat
 
 import numpy as np
 import pytest
-from roofcast.harness.measure.rounds import Series, Stopping, calm_samples, levels_of, measure
+from roofcast.harness.measure.rounds import Follows, Series, Stopping, calm_samples, levels_of, measure
 
 STOPPING = Stopping(precision=0.02, min_samples=8, max_samples=200, budget_s=30)
 
@@ -83,7 +83,7 @@ def test_a_disturbed_stretch_is_sampled_through_and_set_aside_but_kept() -> None
     kernels = {"one": lambda: 0.2 if state["slow"] else 0.1}
     stopping = Stopping(precision=1e-9, min_samples=40, max_samples=120, budget_s=30)
     (series,) = measure(kernels, [lambda: next(memory), multiply_add], stopping, usual=[None, None], seed=0).values()
-    quiet = calm_samples(series, levels_of([series], [None, None]), [0, 1])
+    quiet = calm_samples(series, levels_of([series], [None, None]), Follows((0, 1), 0))
     assert len(series.seconds) == len(quiet) > quiet.sum() >= 40
     assert set(np.array(series.seconds)[quiet]) == {0.1}
     assert 0.2 in series.seconds
@@ -104,16 +104,16 @@ def test_a_kernel_that_follows_its_core_survives_a_core_that_is_slow_from_sample
 
     kernels = {name: (lambda: 0.1 / state["speed"] * float(noise.normal(1, 0.005))) for name in ("core", "memory")}
     stopping = Stopping(precision=0.01, min_samples=8, max_samples=100, budget_s=30)
-    follows = {"core": [1], "memory": [0]}
+    follows = {"core": Follows((1,), None), "memory": Follows((0,), 0)}
     series = measure(kernels, [read], stopping, usual=[None, None], seed=0, next_to=[near], follows=follows)
     levels = levels_of(series.values(), [None, None])
     assert levels == pytest.approx([30.0, 8.0], rel=0.02)
-    quiet = calm_samples(series["core"], levels, [1])
+    quiet = calm_samples(series["core"], levels, follows["core"])
     assert 0 < quiet.sum() < len(quiet)
     assert np.array(series["core"].seconds)[quiet] == pytest.approx(0.1, rel=0.03)
     assert series["core"].stop_reason.startswith("precision reached")
     # To the probe of the memory all is calm, and a kernel whose core is slow by turns has no narrow median.
-    assert calm_samples(series["memory"], levels, [0]).all()
+    assert calm_samples(series["memory"], levels, follows["memory"]).all()
     assert series["memory"].stop_reason.startswith("sample limit reached")
 
 

@@ -1,7 +1,9 @@
 """From a workload to a verdict: wrong kernels get no time, impossible samples are refused, the rest is timed."""
 
 import time
+import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -198,17 +200,38 @@ def test_what_waits_for_its_core_is_judged_by_the_core_beside_it() -> None:
     fast, slow = [READ_GBS / 10, PEAK_GFLOPS, 8.0], [READ_GBS, PEAK_GFLOPS, 4.0]
     rates, seconds = [fast] * 3 + [slow] * 2, [1e-6] * 3 + [2e-6] * 2
     levels = np.array([READ_GBS, PEAK_GFLOPS, 8.0])
-    result = judge.judged(ready(), Series(seconds, rates, rates, "test"), limits, levels, levels, 3)
+    result = judge.judged(ready(), Series(seconds, rates, rates, "test"), limits, levels, levels, 3, "core")
     assert result.timed is not None
-    assert result.timed.bound == "latency"
+    assert (result.timed.bound, result.timed.follows) == ("latency", "core")
     assert list(result.timed.calm) == [True] * 3 + [False] * 2
     assert result.timed.latency_us.point == pytest.approx(1.0)
     assert result.timed.ratio.point == pytest.approx(1e6 * FLOOR_S)
     # Where no sample is calm, all of them say the same of the kernel.
-    never = judge.judged(ready(), Series([2e-6] * 5, [slow] * 5, [slow] * 5, "test"), limits, levels, levels, 3)
+    never = judge.judged(ready(), Series([2e-6] * 5, [slow] * 5, [slow] * 5, "test"), limits, levels, levels, 3, "core")
     assert never.timed is not None
     assert never.timed.ratio.point == pytest.approx(1e6 * FLOOR_S)
     assert never.timed.disturbance == pytest.approx(0.5)
+
+
+def test_only_what_one_core_computes_and_nothing_else_binds_follows_it() -> None:
+    def one_thread() -> float:
+        return sum(range(10**5)) * 0 + 1e-6
+
+    def many_threads() -> float:
+        with ThreadPoolExecutor(2) as pool:
+            # Compressing lets go of Python's lock.
+            list(pool.map(zlib.compress, [bytes(10**7)] * 2))
+        return 1e-6
+
+    small = ready()
+    assert small.kernel is not None
+    with_core = replace(LIMITS, core=Probe("core", lambda: 8.0))
+    alone, not_alone = (replace(small, kernel=replace(small.kernel, sample=one)) for one in (one_thread, many_threads))
+    assert judge.followed(alone, with_core) == "core"
+    assert judge.followed(not_alone, with_core) == "machine"
+    assert judge.followed(alone, LIMITS) == "machine"
+    slow_memory = replace(with_core, ceilings=replace(CEILINGS, read_gbs=1.0))
+    assert judge.followed(alone, slow_memory) == "machine"
 
 
 def test_a_session_samples_the_core_right_beside_each_call() -> None:
