@@ -17,6 +17,11 @@ def figure(value: float | None, digits: int = 3) -> str:
     return f"{value:,.{decimals}f}"
 
 
+def counted(number: int, what: str) -> str:
+    """So many of something: `1 configuration`, `2 configurations`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def percent(value: float) -> str:
     """A share in whole percent."""
     return f"{value:.0%}"

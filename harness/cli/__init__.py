@@ -1,5 +1,5 @@
 """The command `roofcast VERB [overrides]`, from the words that were typed to the exit code."""
 
-from .command import FAILED, OK, USAGE, VERBS, main, run
+from .command import FAILED, INTERRUPTED, OK, USAGE, VERBS, main, run
 
-__all__ = ["FAILED", "OK", "USAGE", "VERBS", "main", "run"]
+__all__ = ["FAILED", "INTERRUPTED", "OK", "USAGE", "VERBS", "main", "run"]

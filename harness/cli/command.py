@@ -9,10 +9,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 
-from .exits import FAILED, OK, USAGE, NobodyReadsError, complain, typed
+from .exits import FAILED, INTERRUPTED, OK, USAGE, NobodyReadsError, complain, typed
 from .folding import folded_to_terminal
 
-__all__ = ["FAILED", "OK", "USAGE", "VERBS", "main", "run"]
+__all__ = ["FAILED", "INTERRUPTED", "OK", "USAGE", "VERBS", "main", "run"]
 
 VERBS: Mapping[str, tuple[str, str]] = {
     "bench": ("sweep.job", "measure the kernels of a decode step here and carry them to other machines"),
@@ -37,7 +37,7 @@ A verb of two words is typed with a space between them: its name here is that of
 
 _ARITHMETIC = ("table", "predict", "claims", "validate", "report")
 """Verbs whose matrices are so small that threads would only wait for one another."""
-_STOPPED = {"bench": "stopped; kernels that were finished are in the store, and nothing that was there is harmed"}
+_STOPPED = {"bench": "stopped; what was finished is in the store, and the same command of a sweep goes on from there"}
 """What a verb that was interrupted says, where that is more than that it stopped."""
 
 
@@ -76,7 +76,8 @@ def run(arguments: Sequence[str]) -> int:
         with folded_to_terminal() if is_help else nullcontext():
             return jobs.run(verb, rest, importlib.import_module(f"..{VERBS[verb][0]}", __package__).run)
     except KeyboardInterrupt:
-        return complain(_STOPPED.get(verb, "stopped"), verb)
+        complain(_STOPPED.get(verb, "stopped"), verb)
+        return INTERRUPTED
 
 
 def _overview() -> str:

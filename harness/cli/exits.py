@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-OK, FAILED, USAGE = 0, 1, 2
-"""Exit codes: done; something measured or read was wrong; the command could not be understood or obeyed."""
+OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes: done; something measured or read was wrong; the command could not be understood or obeyed; Ctrl-C."""
 _GATE_USAGE = 4
 """The last of these from the gate, whose 2 says that it is inconclusive."""
 

@@ -42,6 +42,9 @@ def run(verb: str, overrides: Sequence[str], action: Callable[[DictConfig], int]
         except UsageError as error:
             # One configuration that cannot be must not cost a sweep the others.
             codes.append(complain(str(error), verb))
+            if HydraConfig.get().mode is RunMode.MULTIRUN and verb == _SWEEPS_AS_ONE:
+                # Its table tells of it.
+                raise
         except BrokenPipeError:
             raise NobodyReadsError from None
 

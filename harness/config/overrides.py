@@ -117,6 +117,14 @@ def as_typed(overrides: Sequence[str]) -> str:
     return shlex.join(_TYPED.get(one, one) for one in overrides)
 
 
+def reproducing(overrides: Sequence[str]) -> str:
+    """Of the overrides of a job those that repeat its measurement, as they are typed in a shell.
+
+    Where its table was written is left out, which repeating it would replace.
+    """
+    return as_typed([one for one in overrides if one.partition("=")[0] not in ("output", "force")])
+
+
 def typed_words(more: Mapping[str, str] | None = None) -> Mapping[str, str]:
     """What `as_typed` knows, with what another process knew added to it."""
     _TYPED.update(more or {})

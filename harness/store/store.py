@@ -77,6 +77,10 @@ class Records(Generic[R]):
     folder: Path | str
     kind: type[R]
 
+    def __post_init__(self) -> None:
+        if not str(self.folder):
+            raise UsageError("results must be a folder, or the URL of one in an object store; got ''")
+
     @cached_property
     def _place(self) -> Folder | Prefix:
         return Prefix(str(self.folder)) if "://" in str(self.folder) else Folder(Path(self.folder))

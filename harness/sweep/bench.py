@@ -20,7 +20,7 @@ from ...kernels.op import Implementation, Need, Workload
 from ...kernels.registry import supported
 from ...kernels.step import DecodeStep
 from ...kernels.step.checkpoint import Checkpoint, differences
-from ..config.overrides import as_typed
+from ..config.overrides import reproducing
 from ..errors import UsageError
 from ..host import gpu
 from ..host import host as hosts
@@ -32,7 +32,6 @@ from ..measure.ceilings import measure_limits
 from ..measure.choice import chosen as chosen_implementations
 from ..measure.choice import chosen_peers
 from ..measure.compile_cache import keep_programs_in
-from ..measure.core import compute_where_called
 from ..measure.device import backend_and_kind, free_device_bytes
 from ..measure.device_timer import device_timer
 from ..measure.programs import programs_folder
@@ -91,7 +90,7 @@ def run(config: DictConfig) -> int:
     """Measures, stores and shows. Returns 1 if a kernel was wrong, refused or failed."""
     output = checked(config.output, SUFFIXES)
     with Progress() as progress:
-        kept = measure(config, as_typed(HydraConfig.get().overrides.task), progress)
+        kept = measure(config, reproducing(HydraConfig.get().overrides.task), progress)
     shown = summary(kept.records, kept.asked)
     for table in shown:
         show(table)
@@ -126,7 +125,6 @@ def measure(
     asked, sizes = wanted.asked, wanted.sizes
     if blocks.choose(sizes):
         forget()
-    compute_where_called()
     backend, device_kind = backend_and_kind()
     free_bytes = _free_bytes()
     calls = asked.calls(config.kernel.ops)
@@ -167,7 +165,7 @@ def measure(
         limits=limits,
         usual_read_gbs=before.read_gbs,
         usual_multiply_add_gflops=before.multiply_add_gflops,
-        usual_core_turns_per_us=before.core_turns_per_us or limits.ceilings.core_turns_per_us,
+        usual_core_turns_per_us=before.core_turns_per_us,
         timer=timer,
     )
     to_record = recorder(asked, calls, this_run, here, limits, timer.note, _device_figures if is_gpu else dict, sizes)

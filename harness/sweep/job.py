@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from ..config.overrides import as_typed
+from ..config.overrides import reproducing
 from ..errors import UsageError, chosen
 from ..report.output import checked
 from ..report.progress import Progress
@@ -35,7 +35,7 @@ REFUSED = 2
 
 def run(config: DictConfig) -> int:
     """Measures one configuration, here or in another process; in a sweep, unless that has been done."""
-    _check(config)
+    check(config)
     if HydraConfig.get().mode is RunMode.MULTIRUN:
         return _in_a_sweep(config)
     if config.isolation == "none" and config.timeout is None:
@@ -45,7 +45,8 @@ def run(config: DictConfig) -> int:
     return _alone(config)
 
 
-def _check(config: DictConfig) -> None:
+def check(config: DictConfig) -> None:
+    """Raises UsageError for a way to run a configuration that cannot be."""
     chosen("isolation", config.isolation, ("none", "process"))
     if not (config.environment is None or isinstance(config.environment, DictConfig)):
         raise UsageError(f"environment must be null or variables such as {{OMP_NUM_THREADS:1}}; got {config.environment!r}")
@@ -109,7 +110,7 @@ def kept_runs(store: Store, runs: list[str]) -> set[str]:
 def _measured(
     config: DictConfig, key: str, spelling: str, doing: Callable[[str, float], None], sweep: str | None = None
 ) -> Job:
-    overrides = as_typed(HydraConfig.get().overrides.task)
+    overrides = reproducing(HydraConfig.get().overrides.task)
     started_at, start = utc_now(), time.monotonic()
 
     def ended(status: Any, reason: str, exit_code: int, **more: Any) -> Job:

@@ -71,6 +71,11 @@ class Ledger:
         """The ledger of a store: in it where it is a folder, beside the sweeps' folders where it is an object store."""
         return cls((sweep_folder.parent if "://" in results else Path(results)) / "jobs")
 
+    def check_writable(self) -> None:
+        """Raises UsageError if its folder, and so those beside it, cannot be made."""
+        with self._telling():
+            self.folder.mkdir(parents=True, exist_ok=True)
+
     def write(self, job: Job) -> None:
         """Keeps how a job ended, in place of how it ended before.
 

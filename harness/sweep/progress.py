@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
+from ..words import counted
+
 
 class SweepProgress:
     """Writes on standard error.
@@ -33,9 +35,11 @@ class SweepProgress:
         )
         self._task = self._bar.add_task("starting", total=float(total), counts=f"0 of {total}")
 
-    def start(self) -> None:
-        """Begins to draw."""
+    def start(self, skipped: int) -> None:
+        """Begins to draw, and writes a first line where there is no terminal; `skipped` jobs had been finished before."""
         self._bar.start()
+        if not self._is_terminal:
+            print(f"{counted(self._total, 'configuration')}, {skipped} of them finished before", file=sys.stderr, flush=True)
 
     def stop(self) -> None:
         """Takes the bar away."""
@@ -45,7 +49,7 @@ class SweepProgress:
         """Draws anew.
 
         Args:
-            counts: jobs that are `done`, `failed` or `skipped`.
+            counts: jobs by how they ended.
             running: jobs that are being run.
             doing: what they do at the moment, in words.
             work: jobs' worth of work that is done.
@@ -63,7 +67,7 @@ class SweepProgress:
 
 
 def _counted(counts: Mapping[str, int], total: int, running: int = 0) -> str:
-    known = {"done": counts.get("done", 0), "running": running} | {word: counts.get(word, 0) for word in ("failed", "skipped")}
+    known = {"done": 0, "running": running} | counts
     parts = ", ".join(f"{count} {word}" for word, count in known.items() if count)
     return f"{sum(counts.values())} of {total} ({parts or 'none yet'})"
 

@@ -15,7 +15,7 @@ from ..files import parquet
 from ..report.output import written
 from ..report.table import Column, Table, show, write
 from ..store.store import Store
-from ..words import figure, percent, span
+from ..words import counted, figure, percent, span
 from .ledger import Job
 from .outcome import Outcome
 
@@ -58,6 +58,8 @@ _MEASURED = {
 }
 _ROW = _JOB | _MEASURED | {"reproduce": "VARCHAR"}
 """Column -> SQL type; those of a measurement are called as in the store."""
+_OF_A_STEP = {"model": "model", "context": "context", "weight_format": "weights", "kv_format": "KV cache"}
+"""Column -> its heading, where it is shown."""
 
 
 def tell(outcomes: Sequence[Outcome], store: Store, folder: Path, output: Path | None) -> int:
@@ -80,7 +82,8 @@ def tell(outcomes: Sequence[Outcome], store: Store, folder: Path, output: Path |
     tables = [_measurements(rows), *_failures(outcomes, rows)]
     for table in tables:
         show(table)
-    print(f"\n  {_counted(outcomes)}; the table is in {files['.csv']} and {files['.parquet']}")
+    places = [*files.values(), *([output] if output is not None else [])]
+    print(f"\n  {_counted(outcomes)}; the table is in {', '.join(map(str, places[:-1]))} and {places[-1]}")
     if output is not None:
         if output.suffix in files:
             with written(output) as part:
@@ -107,7 +110,10 @@ def _rows(outcomes: Sequence[Outcome], store: Store) -> Iterator[dict[str, Any]]
 
 
 def _measurements(rows: Sequence[dict[str, Any]]) -> Table:
+    # What all rows have in common is the command's, and would only make them wider.
+    differing = [name for name in _OF_A_STEP if len({row[name] for row in rows if row["label"]}) > 1]
     columns = [
+        *(Column(_OF_A_STEP[name], text=name != "context") for name in differing),
         Column("kernel", text=True),
         Column("code", text=True),
         Column("latency", "us"),
@@ -116,18 +122,19 @@ def _measurements(rows: Sequence[dict[str, Any]]) -> Table:
         Column("status"),
         Column("reproduce", text=True),
     ]
-    return Table("The sweep", columns, [_cells(row) for row in rows])
+    return Table("The sweep", columns, [_cells(row, differing) for row in rows])
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def _cells(row: dict[str, Any], differing: Sequence[str]) -> list[str]:
     is_timed = row["latency_us"] is not None
     return [
+        *("-" if row[name] is None else f"{row[name]:,}" if name == "context" else row[name] for name in differing),
         row["label"] or "-",
         row["implementation"] or "-",
         figure(row["latency_us"]),
         percent(row["fraction_of_ceiling"]) if is_timed else "-",
         span(row["fraction_low"], row["fraction_high"]) if is_timed else "-",
-        row["status"],
+        f"{row['status']}, from before" if row["skipped"] else row["status"],
         row["reproduce"],
     ]
 
@@ -150,14 +157,14 @@ def _spent(jobs: Sequence[Job]) -> str:
     if not least_s:
         return ""
     beyond_s = time.time() - psutil.Process().create_time() - least_s
-    work = f"{least_s:.0f} s of work ({compiling_s:.0f} s compiling, {measuring_s:.0f} s measuring)"
-    if beyond_s < 0:
-        return f"{work} in {1 + beyond_s / least_s:.0%} of that time, for jobs ran at once"
-    proving = f"{proving_s / least_s:.1%} drawing operands and proving kernels right"
-    return f"{work} in {least_s + beyond_s:.0f} s: {beyond_s / least_s:.1%} beyond it, {proving}"
+    parts = f"{compiling_s:.0f} s compiling, {measuring_s:.0f} s measuring, {proving_s:.0f} s proving kernels right"
+    if beyond_s < proving_s:
+        return f"{parts}, in {least_s + beyond_s:.0f} s, for jobs ran at once"
+    rest = f"{beyond_s - proving_s:.0f} s starting, waiting and writing"
+    return f"{least_s + beyond_s:.0f} s: {parts}, {rest}; {beyond_s / least_s:.1%} beyond compiling and measuring"
 
 
 def _counted(outcomes: Sequence[Outcome]) -> str:
     counts = Counter("skipped" if one.is_skipped else one.job.status for one in outcomes)
     said = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
-    return f"{len(outcomes)} configurations: {said}"
+    return f"{counted(len(outcomes), 'configuration')}: {said}"

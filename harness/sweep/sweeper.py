@@ -14,7 +14,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from ..config.overrides import as_typed
+from ..config.overrides import as_typed, reproducing
 from ..errors import UsageError
 from ..report.output import checked
 from ..store.record import utc_now
@@ -22,7 +22,7 @@ from ..store.store import Store
 from .ahead import Ahead
 from .board import Board
 from .identity import Here
-from .job import kept_runs, start_ahead
+from .job import REFUSED, check, kept_runs, start_ahead
 from .ledger import Job, Ledger
 from .outcome import Outcome
 from .report import SUFFIXES, tell
@@ -83,6 +83,7 @@ class ResumingSweeper(Sweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         asked = parser.parse_overrides([*self._always, *arguments])
         _check(asked)
+        check(self.config)
         self._output = checked(self.config.output, SUFFIXES)
         self._folder, self._store = Path(self.config.hydra.sweep.dir), Store(self.config.results)
         self._ledger = Ledger.beside(self.config.results, self._folder)
@@ -103,24 +104,39 @@ class ResumingSweeper(Sweeper):
         assert self.launcher is not None
         assert self.hydra_context is not None
         here, board, first = self._here, Board(self._folder), len(self._returns)
+        # What a sweep in the same folder left there that was killed.
+        board.clear()
+        self._ledger.check_writable()
         finished = {} if self.config.force else _finished(self._ledger, self._store)
+        measured_before = {job.run_id for job in finished.values()}
         pending = [job for job in jobs if here.spelling(job) not in finished]
         if pending and self._ahead is not None and self.config.isolation == "none":
             start_ahead()
         self._compose_each_value(pending, {one.key_or_group for one in asked if _is_group(one, self.hydra_context)})
-        with Watch(board, first, len(pending), len(jobs) - len(pending), [as_typed(_swept(job, jobs)) for job in pending]):
-            size = self._batch or len(pending)
-            if self._ahead is not None:
-                self._ahead.expect(pending)
-            while (done := len(self._returns) - first) < len(pending):
-                self._returns += self.launcher.launch(pending[done : done + size], initial_job_idx=len(self._returns))
-        board.clear()
-        ended = self._ledger.by_spelling()
-        broken = dict(zip(map(here.spelling, pending), self._returns[first:], strict=True))
-        return [
-            Outcome(ended.get(spelling) or _lost(spelling, job, broken.get(spelling)), spelling in finished)
-            for job, spelling in ((job, here.spelling(job)) for job in jobs)
+        try:
+            with Watch(board, first, len(pending), len(jobs) - len(pending), [as_typed(_swept(job, jobs)) for job in pending]):
+                size = self._batch or len(pending)
+                if self._ahead is not None:
+                    self._ahead.expect(pending)
+                while (done := len(self._returns) - first) < len(pending):
+                    self._returns += self.launcher.launch(pending[done : done + size], initial_job_idx=len(self._returns))
+        except KeyboardInterrupt:
+            known = self._ledger.by_spelling()
+            if ended := [job for job in jobs if here.spelling(job) in known]:
+                self._tell(self._outcomes(ended, {}, measured_before))
+            raise
+        finally:
+            board.clear()
+        broken = {here.spelling(job): one for job, one in zip(pending, self._returns[first:], strict=True) if _raised(one)}
+        return self._outcomes(jobs, broken, measured_before)
+
+    def _outcomes(self, jobs: Jobs, broken: Mapping[str, JobReturn], measured_before: Container[str]) -> Sequence[Outcome]:
+        ended = {spelling: job for spelling, job in self._ledger.by_spelling().items() if spelling not in broken}
+        found = [
+            ended.get(spelling) or _lost(spelling, job, broken.get(spelling))
+            for job, spelling in ((job, self._here.spelling(job)) for job in jobs)
         ]
+        return [Outcome(job, bool(job.run_id) and job.run_id in measured_before) for job in found]
 
     def _tell(self, rows: Sequence[Outcome]) -> None:
         self.exit_codes.append(tell(rows, self._store, self._folder, self._output))
@@ -160,16 +176,25 @@ def _swept(job: Sequence[str], jobs: Jobs) -> Sequence[str]:
     return [one for one in job if one not in common]
 
 
-def _lost(spelling: str, overrides: Sequence[str], returned: JobReturn | None) -> Job:
-    """A job of which the ledger has no word: its process ended, or raised what nobody foresaw."""
+def _raised(returned: JobReturn) -> Exception | None:
+    """What a job ended with in place of a word in the ledger."""
     error = getattr(returned, "_return_value", None)
-    said = f"{type(error).__name__}: {error}" if isinstance(error, Exception) else "its process left no word of how it ended"
+    return error if isinstance(error, Exception) else None
+
+
+def _lost(spelling: str, overrides: Sequence[str], returned: JobReturn | None) -> Job:
+    """A job of which the ledger has no word: it was refused at once, its process ended, or raised what nobody foresaw."""
+    error = returned and _raised(returned)
+    is_refused = isinstance(error, UsageError)
+    said = "its process left no word of how it ended"
+    if error:
+        said = str(error) if is_refused else f"{type(error).__name__}: {error}"
     return Job(
         key="",
         spelling=spelling,
-        status="failed",
+        status="refused" if is_refused else "failed",
         reason=" ".join(said.split()),
-        exit_code=1,
-        overrides=as_typed(overrides),
+        exit_code=REFUSED if is_refused else 1,
+        overrides=reproducing(overrides),
         started_at=utc_now(),
     )

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
 
-from .board import Board, Standing
+from .board import Board
 from .progress import SweepProgress
 
 _EVERY_S = 1.0
@@ -29,13 +29,14 @@ class Watch:
         self._board, self._first, self._names = board, first, names
         self._pending, self._skipped = pending, skipped
         self._told: set[int] = set()
+        self._counts = Counter({"skipped": skipped})
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look_on, daemon=True)
         self._start = time.monotonic()
         self._shown = SweepProgress(pending + skipped)
 
     def __enter__(self) -> Watch:
-        self._shown.start()
+        self._shown.start(self._skipped)
         if self._pending:
             self._thread.start()
         return self
@@ -52,17 +53,14 @@ class Watch:
             self._look()
 
     def _look(self) -> None:
-        standings = self._board.read()
+        mine = range(self._first, self._first + self._pending)
+        standings = {number: one for number, one in self._board.read().items() if number in mine}
         ended = {number: one for number, one in standings.items() if one.ended}
         running = [one for one in standings.values() if not one.ended]
-        counts = Counter({"skipped": self._skipped}) + Counter(_word(one) for one in ended.values())
         work = len(ended) + sum(one.share for one in running)
         left_s = (time.monotonic() - self._start) * (self._pending - work) / work if work else None
         for number in sorted(ended.keys() - self._told):
             self._told.add(number)
-            self._shown.ended(self._names[number - self._first], ended[number].ended, counts, left_s)
-        self._shown.now(counts, len(running), "; ".join(one.doing for one in running), self._skipped + work, left_s)
-
-
-def _word(standing: Standing) -> str:
-    return standing.ended if standing.ended in ("done", "skipped") else "failed"
+            self._counts[ended[number].ended] += 1
+            self._shown.ended(self._names[number - self._first], ended[number].ended, self._counts, left_s)
+        self._shown.now(self._counts, len(running), "; ".join(one.doing for one in running), self._skipped + work, left_s)

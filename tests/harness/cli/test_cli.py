@@ -155,9 +155,11 @@ def test_whoever_interrupts_is_told_what_was_kept(capsys: pytest.CaptureFixture[
         raise KeyboardInterrupt
 
     monkeypatch.setattr(jobs, "run", interrupted)
-    assert "kernels that were finished are in the store" in complaint(capsys, "bench")
-    for verb in ("predict", "validate", "claims", "table"):
-        assert complaint(capsys, verb) == "stopped"
+    for verb in ("bench", "predict", "validate", "claims", "table"):
+        assert cli.run([verb]) == cli.INTERRUPTED
+        said = capsys.readouterr().err
+        assert said.startswith("roofcast: stopped")
+        assert ("what was finished is in the store" in said) is (verb == "bench")
 
 
 @pytest.mark.parametrize("arguments", ["predict -m device=h100,b200 output=x.md", "validate -m seed=0,1 rows=x.csv"])
