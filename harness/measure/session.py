@@ -12,7 +12,7 @@ import numpy as np
 from ...kernels import check
 from ...kernels.op import Implementation, Workload
 from ..steps.plan import POOL_SHARE
-from ..store.figures import Residency
+from ..store.figures import Followed, Residency
 from .judge import followed, judged, probes_of
 from .prove import Draw, pool_bytes, ready
 from .result import Machine, Result
@@ -98,7 +98,7 @@ def _timed(
     with measuring():
         for name in proven:
             settle(proven, name)
-        follows = {name: followed(result, limits) for name, result in proven.items()}
+        follows: dict[_Name, Followed] = {name: followed(result, limits) for name, result in proven.items()}
         series = measure(
             {name: result.kernel.sample for name, result in proven.items() if result.kernel},
             [limits.read.rate, limits.multiply_add.rate],

@@ -67,7 +67,7 @@ class SweepProgress:
 
 
 def _counted(counts: Mapping[str, int], total: int, running: int = 0) -> str:
-    known = {"done": 0, "running": running} | counts
+    known = {"done": 0, "running": running, **counts}
     parts = ", ".join(f"{count} {word}" for word, count in known.items() if count)
     return f"{sum(counts.values())} of {total} ({parts or 'none yet'})"
 
