@@ -65,7 +65,8 @@ def _notes(records: Sequence[Measurement]) -> list[str]:
         if record.statistics is not None and record.statistics.disturbance:
             share = percent(record.statistics.disturbance)
             code = f"{record.subject.label} ({record.subject.implementation})"
-            notes.append(f"{code}: disturbed, {share} of the machine was gone; {_stop(record)}.")
+            what = "its core" if record.timing and record.timing.follows == "core" else "the machine"
+            notes.append(f"{code}: disturbed, {share} of {what} was gone; {_stop(record)}.")
     faster = max((_memory_speedup(record) for record in records), default=1.0)
     if faster > NOTABLE_SPEEDUP:
         notes.append(
