@@ -138,7 +138,7 @@ def test_a_self_test_goes_on_where_it_was_stopped_and_shows_its_rates(here, caps
     asked = ("gate", "selftest", *QUICK, "kernel.ops=[rope]", "peer_s=0.01", "slowdowns=[0.5]", "load=true", "results=kept")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(selftest, "neighbour", stopped_after_one_round)
-        assert cli.run([*asked, "comparisons=2"]) == 4
+        assert cli.run([*asked, "comparisons=2"]) == cli.INTERRUPTED
     assert cli.run([*asked, "comparisons=2"]) == 0
     said = capsys.readouterr()
     assert [line for line in said.err.splitlines() if line.startswith("round")] == [
