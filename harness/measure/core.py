@@ -18,7 +18,7 @@ _LENGTH = 256
 _TURNS, _FIRST_TURNS = 8192, 2048
 """Of a sample, which then takes a millisecond, short against how long a neighbour of the core stays; and before it, for the
 first turns after memory was swept, or after another kernel, find the code and the numbers in no cache."""
-_ALONE = 0.9
+_ALONE, _TRIES = 0.9, 3
 """Of the processor's time that a sample takes: with so much on the thread that calls, no other computes."""
 
 
@@ -53,8 +53,13 @@ def core_probe() -> Callable[[], float]:
 
 
 def is_alone(sample: Callable[[], float]) -> bool:
-    """Whether a sample is computed by the thread that calls, and by no other."""
+    """Whether samples are computed by the thread that calls, and by no other: one of a few says so, for others may be busy too."""
+    return any(_share_of_caller(sample) >= _ALONE for _ in range(_TRIES))
+
+
+def _share_of_caller(sample: Callable[[], float]) -> float:
+    """Of the processor's time that this process took meanwhile."""
     mine, all_threads = time.thread_time(), time.process_time()
     sample()
     spent = time.process_time() - all_threads
-    return spent > 0 and (time.thread_time() - mine) / spent >= _ALONE
+    return (time.thread_time() - mine) / spent if spent else 0.0

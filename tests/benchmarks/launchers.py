@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=10, help="sweeps of each launcher")
     there = [launcher for launcher, plugin in PLUGINS.items() if find_spec(f"hydra_plugins.{plugin}")]
     parser.add_argument("--launchers", type=lambda names: names.split(","), default=there, help="names with commas between")
-    parser.add_argument("--folder", type=Path, help="that keeps the measurements; sweeps that are there are not done again")
+    parser.add_argument("--folder", type=Path, help="that keeps the measurements, not done again by this code")
     parser.add_argument("keys", nargs="*", default=[*SWEEP, *SHORT], help="of roofcast bench -m")
     asked = parser.parse_args(arguments)
     found: dict[str, list[Mapping[Kernel, Samples]]] = defaultdict(list)
@@ -92,10 +92,11 @@ def samples(results: Path) -> dict[Kernel, Samples]:
     """Of each kernel of a sweep."""
     said: dict[Kernel, Samples] = {}
     for one in Store(results).read("status = 'ok'").found:
-        if one.timing is not None:
-            timing = one.timing
-            rates = np.asarray(timing.core_probe_turns_per_us if timing.follows == "core" else timing.read_probe_gbs)
-            said[one.subject.label, one.subject.context] = rates, 1 / (rates * np.asarray(one.timing.samples_us))
+        timing, statistics = one.timing, one.statistics
+        if timing is not None and statistics is not None:
+            waits = statistics.bound == "latency" and timing.core_probe_turns_per_us
+            rates = np.asarray(timing.core_probe_turns_per_us if waits else timing.read_probe_gbs)
+            said[one.subject.label, one.subject.context] = rates, 1 / (rates * np.asarray(timing.samples_us))
     return said
 
 
