@@ -53,7 +53,7 @@ def core_probe() -> Callable[[], float]:
 
 
 def is_alone(sample: Callable[[], float]) -> bool:
-    """Whether samples are computed by the thread that calls, and by no other: one of a few says so, for others may be busy too."""
+    """Whether samples are computed by the thread that calls, and by no other: one of a few says so, as others may be busy."""
     return any(_share_of_caller(sample) >= _ALONE for _ in range(_TRIES))
 
 
