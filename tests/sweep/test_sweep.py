@@ -122,8 +122,9 @@ def test_one_who_interrupts_is_shown_what_is_finished(folder: Path) -> None:
         sweeping.send_signal(signal.SIGINT)
         told, said = sweeping.communicate(timeout=300)
     assert sweeping.returncode == 130
-    assert "context=1 " in told
-    assert "1 done" in told
+    # Others may have been finished by the time that the signal was there.
+    assert " done; the table is in " in told
+    assert " 6 done" not in told
     assert said.splitlines()[-1].startswith("roofcast: stopped; what was finished is in the store")
     assert not list((folder / "cut").rglob("*.standing"))
 
