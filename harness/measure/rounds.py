@@ -136,7 +136,7 @@ def levels_of(run: Iterable[Series], usual: Sequence[float | None]) -> np.ndarra
     """Calm level of every probe from all its samples of the run, of which there must be one."""
     runs = list(run)
     worst, mean = (np.asarray([row for one in runs for row in getattr(one, name)]) for name in ("worst", "rates"))
-    # Every reading: the lesser of a pair and, from their mean, the other. The lesser alone would hide short calm spells of a core.
+    # Every reading: the lesser of a pair and, from their mean, the other. The lesser alone would hide short calm spells.
     rates = np.concatenate([worst, 2 * mean - worst])
     return np.array([calm_level(rates[:, i], one) for i, one in enumerate(usual)])
 
