@@ -46,7 +46,8 @@ def envelope_of(ceilings: Ceilings, host: Host, measured_at: str) -> Envelope:
         copy_gbs=quantity(ceilings.copy_gbs),
         triad_gbs=quantity(ceilings.triad_gbs),
     )
-    levels = [Memory(name, quantity(gbs), quantity(host.cache_bytes[name] / 1e9)) for name, gbs in caches]
+    ends = ceilings.cache_end_bytes or host.cache_bytes
+    levels = [Memory(name, quantity(gbs), quantity(ends[name] / 1e9)) for name, gbs in caches]
     tiers = sorted([*levels, memory], key=lambda tier: -tier.bandwidth_gbs.value)
     peaks = dict(ceilings.matmul_gflops)
     peaks["f32"] = max(peaks.get("f32", 0.0), ceilings.multiply_add_gflops)

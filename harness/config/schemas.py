@@ -66,6 +66,13 @@ class Blocks:
 
 
 @dataclass
+class Memory:
+    """`conf/bench.yaml`, `memory`."""
+
+    budget_gb: float | None = None
+
+
+@dataclass
 class Bench(Question):
     """`roofcast bench`."""
 
@@ -76,6 +83,7 @@ class Bench(Question):
     peers: str = "none"
     weights: str | None = None
     seed: int = 0
+    memory: Memory = field(default_factory=Memory)
     experiment: Any = None
     isolation: str = "none"
     xla_flags: str | None = None

@@ -24,12 +24,15 @@ from ...kernels.op import Implementation, Workload
 from ...kernels.registry import op_names
 from ..errors import UsageError
 from ..host.host import fingerprint
+from ..measure.budget import Budget
+from ..measure.cache_levels import Levels
+from ..measure.caches import Caches
 from ..measure.ceilings import Limits, Probe, dispatch_s
 from ..measure.choice import chosen
 from ..measure.compiled import Compiled, compile_call
 from ..measure.device import backend_and_kind
-from ..measure.prepare import Kernel, prepare
-from ..measure.prove import pool_bytes, ready
+from ..measure.prepare import Kernel, needed_bytes, prepare
+from ..measure.prove import ready, stand_in
 from ..measure.result import Machine, Result
 from ..measure.settle import settle
 from ..steps.plan import plan
@@ -54,6 +57,7 @@ class Worker:
         self._question = question
         backend, device_kind = backend_and_kind()
         here = fingerprint(backend=backend, device_kind=device_kind)
+        caches = Caches.told(here.last_level_cache_bytes)
         asked = plan(OmegaConf.create(question["plan"]))  # type: ignore[arg-type]
         ops = [op for op in question["ops"] if op in op_names()]
         refused: dict[str, str] = {}
@@ -66,7 +70,7 @@ class Worker:
             if not able:
                 refused[workload.label] = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
         return {
-            "kernels": {name: pool_bytes(one, here.last_level_cache_bytes) for name, (one, _) in self._kernels.items()},
+            "kernels": {name: needed_bytes(stand_in(one, caches, "cold"), caches) for name, (one, _) in self._kernels.items()},
             "refused": refused,
             "home": str(Path(kernels.__file__ or "").parent.resolve().parent),
             "host": {"python": here.python_version, "jax": here.jax_version, "jaxlib": here.jaxlib_version, "backend": backend},
@@ -104,7 +108,7 @@ class Worker:
             compiled,
             check.draw(workload, self._question["seed"]),
             residency=self._question["residency"],
-            cache_bytes=fingerprint().last_level_cache_bytes,
+            caches=Caches.told(fingerprint().last_level_cache_bytes),
             dispatch_s=0.0,
             calls=calls,
         )
@@ -143,9 +147,8 @@ class Worker:
         silent = Probe("none", lambda: math.inf)
         machine = Machine(
             backend=jax.default_backend(),
-            cache_bytes=here.last_level_cache_bytes,
-            free_bytes=self._question["free_bytes"],
-            limits=Limits(unknown, silent, silent),
+            budget=Budget(self._question["free_bytes"], self._question["free_bytes"] / 2),
+            limits=Limits(unknown, Levels((), math.inf, 0.0), Caches.told(here.last_level_cache_bytes), silent, silent),
         )
 
         drawn: dict[str, Workload] = {}

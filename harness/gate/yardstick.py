@@ -12,10 +12,10 @@ from typing import Any
 from ...kernels.peak import Peak
 from ...kernels.stream import Stream
 from ..host.host import fingerprint
+from ..measure.caches import Caches
 from ..measure.ceilings import dispatch_probe, fastest
 from ..measure.device import backend_and_kind
 from ..measure.guard import floor
-from ..measure.prepare import CACHE_MULTIPLE
 from .worker import Worker, serve
 
 _CHAINS = 4096
@@ -28,7 +28,7 @@ class Yardstick(Worker):
     def __init__(self) -> None:
         super().__init__()
         backend, _ = backend_and_kind()
-        far = Stream(kind="read", elements=CACHE_MULTIPLE * fingerprint().last_level_cache_bytes // 4)
+        far = Stream(kind="read", elements=int(Caches.told(fingerprint().last_level_cache_bytes).rotation_bytes) // 4)
         self._read = fastest(far, backend)
         self._multiply_add = fastest(Peak(kind="multiply_add", format="f32", size=_CHAINS, repeats=_CHAINS), backend)
         self._dispatch_s = dispatch_probe()

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ...kernels import check
@@ -13,28 +16,29 @@ from ...kernels.op import Workload
 from ...kernels.peak import Peak
 from ...kernels.registry import supported
 from ...kernels.stream import Stream
-from ..host.host import DEFAULT_CACHE_BYTES
 from ..store.figures import Ceilings
 from ..store.known_ceilings import Known, Shelf
 from ..store.record import utc_now
+from . import mountain
+from .budget import FAR_BYTES, Budget
+from .cache_levels import Levels, Mountain, levels
+from .caches import KEPT_MULTIPLE, Caches, Emptier
 from .compiled import compile_call
 from .core import core_probe
-from .meanwhile import meanwhile
+from .overlap import overlapped
 from .place import placed
 from .prepare import prepare
+from .ready_call import ReadyCall
 from .spent import Held, Spent
+from .statistics import speeds
 from .timer import HOST, Timer
 from .wake import empty_call
 
-STREAM_MULTIPLE = 16
-"""Last-level caches that a probe of the memory streams through. A shorter one spends some percent of its call on starting
-its threads, and large kernels then come out above the ceiling."""
 ROUNDS = 7
 """Interleaved samples per probe; the level is their 90th percentile."""
 
-_GO_ON = ("read", "multiply_add")
-"""Probes that are sampled beside the kernels."""
-
+LEFT = 1.1
+"""A read that is faster than one from memory by more than this found some of its bytes in a cache."""
 PROFILED_CALLS = 64
 """Empty calls in one profiler session."""
 
@@ -60,20 +64,27 @@ class Limits:
 
     Attributes:
         ceilings: every level measured.
+        levels: of the memory.
+        caches: what they ask of a cold sample; the read probe empties them.
         read, multiply_add: the probes of memory and of arithmetic.
         core: the probe of the core that calls, None where that is not what computes.
+        probe_bytes: that the probes hold.
     """
 
     ceilings: Ceilings
+    levels: Levels
+    caches: Caches
     read: Probe
     multiply_add: Probe
     core: Probe | None = None
+    probe_bytes: float = 0.0
 
 
 def measure_limits(
     backend: str,
-    cache_bytes: Mapping[str, int],
+    told_bytes: Mapping[str, int],
     formats: Sequence[str],
+    budget: Budget,
     timer: Timer = HOST,
     *,
     shelf: Shelf | None = None,
@@ -81,49 +92,96 @@ def measure_limits(
     alone: Held = nullcontext,
     spent: Spent | None = None,
 ) -> Limits:
-    """Measures read, copy and triad from memory, read per cache level, arithmetic peaks and dispatch latency.
+    """Measures where caches end, read, copy and triad from memory, arithmetic peaks and dispatch latency.
 
     Args:
         backend: JAX's name of it.
-        cache_bytes: size per level, smallest first, as all cores together see it.
+        told_bytes: size per cache level, smallest first, as the machine tells of all its cores together.
         formats: number formats to measure a matrix product in.
+        budget: of memory.
         timer: what times the probes; that of the kernels, so that their ratio means something.
         shelf: where another process may have left its ceilings, and where this one leaves its own; None asks nobody.
         shared, alone: entered around what others may do too, and around what they may not.
         spent: told what preparing and measuring took.
     """
     spent = spent or Spent()
-    workloads = _workloads(tuple(cache_bytes.items()), tuple(formats))
+    last_told = max(told_bytes.values(), default=0)
+    largest = budget.largest_working_set(last_told)
     known = shelf.find() if shelf else None
     if known is None:
         with alone():
             # Another process may have measured them while this one waited for its turn.
             known = shelf.find() if shelf else None
             if known is None:
-                with spent.proving():
-                    probes = {name: _fastest(workload, backend, timer) for name, workload in workloads.items()}
-                    core = _core(backend)
                 with spent.measuring():
-                    ceilings = _measured(probes, core, cache_bytes, formats, timer)
-                known = Known(ceilings, {name: one.code for name, one in probes.items()})
+                    known = _known(backend, told_bytes, formats, largest, timer)
                 if shelf is not None:
                     shelf.keep(known)
     with shared(), spent.proving():
-        read, multiply_add = (_fastest(workloads[name], backend, timer, known.codes[name]) for name in _GO_ON)
-        return Limits(known.ceilings, read, multiply_add, _core(backend))
+        found = levels(Mountain.of(known.ceilings), told_bytes)
+        read_bytes = _read_bytes(found, largest)
+        emptier = Emptier(_read_probe(backend, timer, read_bytes, known.codes["read"]).rate, read_bytes)
+        return Limits(
+            known.ceilings,
+            found,
+            _caches(backend, found, known.ceilings, emptier, last_told),
+            Probe("read", emptier.rate, known.codes["read"]),
+            _probe(_MULTIPLY_ADD, backend, timer, known.codes["multiply_add"]),
+            _core(backend),
+            float(read_bytes),
+        )
 
 
-def _core(backend: str) -> Probe | None:
-    return Probe("core", core_probe()) if backend == "cpu" else None
+_MULTIPLY_ADD = Peak(kind="multiply_add", format="f32", size=4096, repeats=4096)
 
 
-def _measured(
-    probes: Mapping[str, Probe],
-    core: Probe | None,
-    cache_bytes: Mapping[str, int],
-    formats: Sequence[str],
-    timer: Timer,
-) -> Ceilings:
+def _known(backend: str, told_bytes: Mapping[str, int], formats: Sequence[str], largest: int, timer: Timer) -> Known:
+    shown = mountain.measured(mountain.working_sets(largest), backend, timer)
+    found = levels(shown, told_bytes)
+    read_bytes = _read_bytes(found, largest)
+    read = _read_probe(backend, timer, read_bytes)
+    going_on = {
+        "read": read,
+        "multiply_add": _probe(_MULTIPLY_ADD, backend, timer),
+        **{f"matmul {name}": _probe(Peak(kind="matmul", format=name, size=1024), backend, timer) for name in formats},
+    }
+    core = _core(backend)
+    rates, turns = _sampled(going_on, core)
+    # They write where nothing else is kept, so each has the memory alone.
+    for kind, arrays in (("copy", 2), ("triad", 3)):
+        stream: Any = Stream(kind=kind, elements=read_bytes // 4 // arrays)  # type: ignore[arg-type]
+        once, more = _sampled({"read": read, kind: fastest(stream, backend, timer)}, core)
+        rates[kind] = once[kind]
+        rates["read"] += once["read"]
+        turns += more
+    level = {name: float(np.quantile(samples, 0.9)) for name, samples in rates.items()}
+    fast, slow = speeds(np.asarray(rates["read"]))
+    emptied = backend == "cpu" and _empties(backend, read.rate, read_bytes, found)
+    return Known(
+        Ceilings(
+            read_gbs=max(fast, level["read"]),
+            read_slow_gbs=slow,
+            copy_gbs=level["copy"],
+            triad_gbs=level["triad"],
+            cache_read_gbs={one.name: one.read_gbs for one in found.caches},
+            cache_end_bytes={one.name: one.end_bytes for one in found.caches},
+            working_set_bytes=shown.sizes,
+            working_set_gbs=shown.gbs,
+            working_set_low_gbs=shown.low_gbs,
+            working_set_high_gbs=shown.high_gbs,
+            turnover_bytes=float(read_bytes) if emptied else None,
+            multiply_add_gflops=level["multiply_add"],
+            matmul_gflops={name: level[f"matmul {name}"] for name in formats},
+            dispatch_us=dispatch_s(timer) * 1e6,
+            core_turns_per_us=float(np.quantile(turns, 0.9)) if turns else None,
+            probed_at=utc_now(),
+        ),
+        {name: one.code for name, one in going_on.items()},
+    )
+
+
+def _sampled(probes: Mapping[str, Probe], core: Probe | None) -> tuple[dict[str, list[float]], list[float]]:
+    """Samples of some probes by turns, and of the core's beside them."""
     rates: dict[str, list[float]] = {name: [] for name in probes}
     turns: list[float] = []
     rng = np.random.default_rng(0)
@@ -132,34 +190,50 @@ def _measured(
             rates[name].append(probes[name].rate())
             if core:
                 turns.append(core.rate())
-    level = {name: float(np.quantile(samples, 0.9)) for name, samples in rates.items()}
-    return Ceilings(
-        read_gbs=level["read"],
-        copy_gbs=level["copy"],
-        triad_gbs=level["triad"],
-        cache_read_gbs={name: level[name] for name in cache_bytes},
-        multiply_add_gflops=level["multiply_add"],
-        matmul_gflops={name: level[f"matmul {name}"] for name in formats},
-        dispatch_us=dispatch_s(timer) * 1e6,
-        core_turns_per_us=float(np.quantile(turns, 0.9)) if turns else None,
-        probed_at=utc_now(),
-    )
+    return rates, turns
 
 
-def _workloads(cache_bytes: tuple[tuple[str, int], ...], formats: tuple[str, ...]) -> dict[str, Workload]:
-    last_level = max((size for _, size in cache_bytes), default=DEFAULT_CACHE_BYTES)
-    far = STREAM_MULTIPLE * last_level // 4
-    workloads: dict[str, Workload] = {
-        "read": Stream(kind="read", elements=far),
-        "copy": Stream(kind="copy", elements=far // 2),
-        "triad": Stream(kind="triad", elements=far // 3),
-        "multiply_add": Peak(kind="multiply_add", format="f32", size=4096, repeats=4096),
-    }
-    for level, size in cache_bytes:
-        # Half a level, so that what else lives there does not push the buffer out.
-        elements = size // 2 // 4
-        workloads[level] = Stream(kind="read", elements=elements, repeats=max(1, far // elements // 4))
-    return workloads | {f"matmul {name}": Peak(kind="matmul", format=name, size=1024) for name in formats}
+def _read_bytes(found: Levels, largest: int) -> int:
+    """What the probe of the memory reads: as much as is beyond the last cache, and long enough for its threads to start."""
+    end = found.caches[-1].end_bytes if found.caches and not found.doubt else largest
+    beyond = 2 * KEPT_MULTIPLE * end
+    return min(largest, max(FAR_BYTES, 2 ** int(np.ceil(np.log2(beyond)))))
+
+
+def _caches(backend: str, found: Levels, ceilings: Ceilings, emptier: Emptier, told_bytes: float) -> Caches:
+    seen = found.caches[-1].end_bytes if found.caches else 0.0
+    last_level = max(seen, min(told_bytes, FAR_BYTES)) if found.doubt or backend != "cpu" else seen
+    if ceilings.turnover_bytes is not None:
+        return Caches.emptied(last_level, ceilings.read_gbs, emptier)
+    return Caches.rotated(max(last_level, found.memory_from_bytes / KEPT_MULTIPLE))
+
+
+def _empties(backend: str, read: Callable[[], float], read_bytes: int, found: Levels) -> bool:
+    """Whether reading so much leaves nothing of what was in a cache: what was is then as slow to read as what never was."""
+    size = int(found.caches[-1].end_bytes) // 2 if found.caches else 0
+    count = read_bytes // size if size else 0
+    if count < 2 * KEPT_MULTIPLE:
+        return not found.caches
+    source = mountain.buffer(read_bytes)
+    workload = Stream(kind="read", elements=size // 4)
+    program = compile_call(workload, mountain.reader(backend), check.shapes(workload)).program
+    windows = [jax.device_put(source[start : start + size // 4]) for start in range(0, count * size // 4, size // 4)]
+    calls = [ReadyCall(program, kwargs={"source": window}) for window in windows]
+    after, never = [], []
+    for number in range(ROUNDS):
+        victim = calls[number % count]
+        victim()
+        victim()
+        read()
+        after.append(HOST.seconds([victim], empty_call()))
+    for call in calls:
+        # Each was read a whole round before.
+        never.append(HOST.seconds([call], empty_call()))
+    return float(np.median(after)) * LEFT >= float(np.median(never))
+
+
+def _core(backend: str) -> Probe | None:
+    return Probe("core", core_probe()) if backend == "cpu" else None
 
 
 def dispatch_s(timer: Timer = HOST) -> float:
@@ -191,24 +265,40 @@ def fastest(workload: Workload, backend: str, timer: Timer = HOST, code: str = "
         raise RuntimeError(f"no implementation of {workload.label} runs on {backend}")
     cost = workload.cost()
     work = cost.flops if workload.op == "peak" else cost.bytes
-    with meanwhile(lambda: placed(check.draw(workload, seed=0))) as drawn:
+    with overlapped(lambda: _operands(workload)) as drawn:
         compiled = [compile_call(workload, one, check.shapes(workload)) for one in able]
-        [packed] = drawn()
+        packed = drawn()
     kernels = [
         # One warm copy: a stream's own size says which level it reads, and a product is to be found in cache.
-        prepare(workload, one, program, packed, residency="warm", cache_bytes=0, dispatch_s=0, timer=timer)
+        prepare(workload, one, program, packed, residency="warm", caches=Caches.rotated(0), dispatch_s=0, timer=timer)
         for one, program in zip(able, compiled, strict=True)
     ]
     fastest = min(kernels, key=lambda kernel: min(kernel.sample() for _ in range(3))) if len(kernels) > 1 else kernels[0]
     return Probe(workload.label, lambda: work / fastest.sample() / 1e9, fastest.implementation.name)
 
 
+def _operands(workload: Workload) -> dict[str, Any]:
+    """Of a product as of any kernel; a stream's numbers do not matter, and drawing them would take longer than the probe."""
+    if not isinstance(workload, Stream):
+        return placed(check.draw(workload, seed=0))[0]
+    return {
+        name: jnp.zeros(workload.elements, jnp.float32)
+        if name in workload.donated
+        else jax.device_put(mountain.buffer(4 * workload.elements))
+        for name in workload.operands()
+    }
+
+
 _PREPARED: dict[tuple[Workload, str, Timer], Probe] = {}
 """Probes of this process, for a sweep samples them again at each configuration."""
 
 
-def _fastest(workload: Workload, backend: str, timer: Timer, code: str = "") -> Probe:
+def _probe(workload: Workload, backend: str, timer: Timer, code: str = "") -> Probe:
     found = _PREPARED.get(key := (workload, backend, timer))
     if found is None or code not in ("", found.code):
         found = _PREPARED[key] = fastest(workload, backend, timer, code)
     return found
+
+
+def _read_probe(backend: str, timer: Timer, nbytes: int, code: str = "") -> Probe:
+    return _probe(Stream(kind="read", elements=nbytes // 4), backend, timer, code)

@@ -37,7 +37,7 @@ def floor(cost: Cost, *, read_gbs: float, cache_gbs: float, peak_gflops: float) 
 
     Args:
         read_gbs: read bandwidth of the level that streamed operands come from.
-        cache_gbs: bandwidth of the fastest level, for what stays in cache.
+        cache_gbs: bandwidth of the level that holds what stays in cache.
         peak_gflops: arithmetic peak.
     """
     cached = cost.bytes - cost.streamed_bytes

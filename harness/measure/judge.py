@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ..store.figures import Bound, Followed
+from .cache_levels import MEMORY
 from .ceilings import Limits
 from .core import is_alone
 from .guard import IMPOSSIBLE, Floor, floor
 from .result import Result, Timed
 from .rounds import Follows, Series, calm_samples
-from .statistics import disturbance, median_interval
+from .statistics import Calm, disturbance, median_interval
 
 READ, MULTIPLY_ADD, CORE = range(3)
 """Places of the probes of memory, of arithmetic and, where there is one, of the core that calls."""
@@ -40,7 +41,7 @@ def judged(
     result: Result,
     series: Series,
     limits: Limits,
-    levels: np.ndarray,
+    levels: Sequence[Calm],
     fastest: np.ndarray,
     min_samples: int,
     follows: Followed = "machine",
@@ -51,7 +52,7 @@ def judged(
         result: prepared and checked.
         series: its samples.
         limits: the machine's ceilings.
-        levels: calm rate of the read and the multiply-add probe and, where there is one, of the core's.
+        levels: calm rates of the read and the multiply-add probe and, where there is one, of the core's.
         fastest: largest rate of each in the run.
         min_samples: calm samples that are enough to set the others aside.
         follows: what the kernel's time follows.
@@ -69,10 +70,11 @@ def judged(
     quiet = calm_samples(series, levels, probes) & possible
     enough = quiet.sum() >= min_samples
     used = quiet if enough else possible
-    at_level = floor_at(levels[0], levels[1])
+    # Memory may have had two speeds: what is shown belongs together.
+    beside = floor_at(*np.median(rates[used][:, [READ, MULTIPLY_ADD]], axis=0))
     if follows == "core":
         # Neither memory nor arithmetic changes its time. Where no sample is calm, a core that was slower took so much longer.
-        ratio = at_level.us / (seconds * 1e6) / (1.0 if enough else rates[:, CORE] / levels[CORE])
+        ratio = beside.us / (seconds * 1e6) / (1.0 if enough else rates[:, CORE] / levels[CORE].level)
     else:
         ratio = np.array([floor_at(*pair).us for pair in rates[:, [READ, MULTIPLY_ADD]]]) / (seconds * 1e6)
     latency_us = median_interval(seconds[used] * 1e6)
@@ -83,25 +85,47 @@ def judged(
         timed=Timed(
             latency_us,
             median_interval(ratio[used]),
-            at_level.us,
+            beside.us,
             _bound(result, limits),
             quiet,
-            0.0 if enough else disturbance(np.asarray(series.worst)[:, list(probes.calm)], levels[list(probes.calm)]),
+            0.0 if enough else _disturbance(series, levels, probes),
             follows,
+            level_of(result, limits) or "",
         ),
     )
 
 
+def _disturbance(series: Series, levels: Sequence[Calm], probes: Follows) -> float:
+    places = list(probes.calm)
+    return disturbance(np.asarray(series.worst)[:, places], np.array([levels[place].level for place in places]))
+
+
+def level_of(result: Result, limits: Limits) -> str | None:
+    """The level of the memory that a kernel's operands come from; None where it cannot be told."""
+    if result.kernel is None:
+        return None
+    cost, levels = result.workload.cost(), limits.levels
+    if not cost.streamed_bytes:
+        return levels.of(cost.bytes)
+    if result.kernel.residency == "cold":
+        return None if levels.doubt else MEMORY
+    return levels.of(result.kernel.pool_bytes)
+
+
 def _floor_of(result: Result, limits: Limits) -> Callable[[float, float], Floor]:
     """What the floor of a call is where the probes read, and multiply and add, at some rates."""
-    cost = result.workload.cost()
-    cold = result.kernel is not None and result.kernel.residency == "cold"
-    near = max([*limits.ceilings.cache_read_gbs.values(), limits.ceilings.read_gbs])
+    cost, levels = result.workload.cost(), limits.levels
+    level = level_of(result, limits)
+    # Of what cannot be told, the least time is that of the fastest level.
+    fastest = max([*(one.read_gbs for one in levels.caches), levels.memory_gbs])
+    hot_level = levels.of(cost.bytes - cost.streamed_bytes)
+    hot = fastest if hot_level is None else levels.rate_gbs(hot_level)
     peak = max([limits.ceilings.multiply_add_gflops, *limits.ceilings.matmul_gflops.values()])
 
     def floor_at(read_gbs: float, multiply_add: float) -> Floor:
         scale = multiply_add / limits.ceilings.multiply_add_gflops
-        return floor(cost, read_gbs=read_gbs if cold else near, cache_gbs=near, peak_gflops=peak * scale)
+        streamed = read_gbs if level == MEMORY else fastest if level is None else max(read_gbs, levels.rate_gbs(level))
+        return floor(cost, read_gbs=streamed, cache_gbs=max(hot, read_gbs), peak_gflops=peak * scale)
 
     return floor_at
 

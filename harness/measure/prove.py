@@ -11,13 +11,13 @@ from typing import Any
 
 from ...kernels import check
 from ...kernels.op import Implementation, Workload, is_peer
-from ..steps.plan import POOL_SHARE
 from ..store.figures import Residency
+from .caches import Caches
 from .compiled import compile_call
 from .cost_check import xla_cost
-from .meanwhile import meanwhile
+from .overlap import overlapped
 from .place import placed
-from .prepare import CACHE_MULTIPLE, outputs, prepare, prepare_peer
+from .prepare import Kernel, needed_bytes, outputs, prepare, prepare_peer
 from .result import Machine, Result, words
 from .spent import Held, compiled_s
 from .timer import HOST
@@ -54,16 +54,16 @@ def ready(
         on_host: entered around what needs no device but a CPU: the float64 reference.
         on_device: entered around what runs there. Compiling does: XLA times candidates for a GPU on the GPU.
     """
-    needed = pool_bytes(workload, machine.cache_bytes)
-    if needed > POOL_SHARE * machine.free_bytes:
-        room = f"{POOL_SHARE:.0%} of the {machine.free_bytes / 1e9:.1f} GB that are free"
-        return Result(workload, one.name, "refused", f"its operands take {needed / 1e9:.1f} GB, more than {room}")
+    caches = machine.limits.caches
+    measured = stand_in(workload, caches, residency)
+    needed = needed_bytes(measured, caches, residency, is_peer=one.is_peer)
+    if refusal := machine.budget.refusal(needed, machine.limits.probe_bytes):
+        return Result(workload, one.name, "refused", refusal)
     start = compiled_s()
-    stand_in = _stand_in(workload, machine.cache_bytes, residency)
     if one.is_peer:
-        result = _ready_peer(stand_in, one, machine, residency, draw, drawing, on_device)
+        result = _ready_peer(measured, one, machine, residency, draw, drawing, on_device)
     else:
-        result = _proven(stand_in, one, machine, residency, draw, seed, drawing, on_host, on_device)
+        result = _proven(measured, one, machine, residency, draw, seed, drawing, on_host, on_device)
     return replace(result, workload=workload, programs_s=compiled_s() - start)
 
 
@@ -79,7 +79,7 @@ def _proven(
     on_device: Held,
 ) -> Result:
     try:
-        with meanwhile(_drawn, workload, draw, drawing) as drawn, on_device():
+        with overlapped(_drawn, workload, draw, drawing) as drawn, on_device():
             compiled = compile_call(workload, one, check.shapes(workload))
             packed, operands = drawn()
             computed = outputs(workload, compiled, operands)
@@ -99,7 +99,7 @@ def _proven(
         one,
         compiled,
         residency=residency,
-        cache_bytes=machine.cache_bytes,
+        caches=machine.limits.caches,
         dispatch_s=machine.limits.ceilings.dispatch_us / 1e6,
         timer=timer,
     )
@@ -143,20 +143,25 @@ def _ready_peer(
 ) -> Result:
     with drawing():
         packed = draw(workload)
-    prepared = functools.partial(prepare_peer, workload, one, residency=residency, cache_bytes=machine.cache_bytes)
+
+    def prepared(call: Callable[[], Any], packed: Mapping[str, Any]) -> Kernel:
+        return prepare_peer(workload, one, call, packed, residency=residency, caches=machine.limits.caches)
+
+    def again() -> Kernel:
+        packed = draw(workload)
+        return prepared(one.function(workload, **packed), packed)
+
     try:
         with on_device():
             call = one.function(workload, **packed)
             wrong = check.error(workload, call(), check.expected(workload, packed), partial=True)
-            # A model that the library holds is given back before another is made of other copies.
-            del call
             if not wrong <= (limit := tolerance(workload, one.name)):
                 return Result(workload, one.name, "wrong", _too_far(wrong, limit), wrong)
-            kernel = prepared(packed)
+            kernel = prepared(call, packed)
     except Exception as error:
         # Another library may fail in any way it likes; ours must still be measured.
         return Result(workload, one.name, "failed", words(error))
-    return Result(workload, one.name, "ok", "", wrong, kernel=replace(kernel, again=lambda: prepared(draw(workload))))
+    return Result(workload, one.name, "ok", "", wrong, kernel=replace(kernel, again=again))
 
 
 def tolerance(workload: Workload, implementation: str) -> float:
@@ -170,13 +175,6 @@ def _too_far(wrong: float, limit: float) -> str:
     return f"its error of {wrong:.2g} against the float64 reference exceeds {limit:.2g}"
 
 
-def _stand_in(workload: Workload, cache_bytes: float, residency: Residency) -> Workload:
+def stand_in(workload: Workload, caches: Caches, residency: Residency) -> Workload:
     """What is measured in a workload's place. Where operands may be in cache, a call need keep no others."""
-    return workload.stand_in(CACHE_MULTIPLE * cache_bytes if residency == "cold" else 0)
-
-
-def pool_bytes(workload: Workload, cache_bytes: float) -> float:
-    """Bytes that a workload's rotated operands take."""
-    operands = _stand_in(workload, cache_bytes, "cold").operands()
-    streamed = sum(tensor.nbytes for tensor in operands.values() if tensor.role in ("weight", "kv"))
-    return streamed * max(1, math.ceil(CACHE_MULTIPLE * cache_bytes / max(1.0, streamed)))
+    return workload.stand_in(caches.rotation_bytes if residency == "cold" else 0)

@@ -10,6 +10,7 @@ import numpy as np
 from ...kernels.op import Workload
 from ..store.figures import Bound, Followed
 from ..store.record import Status
+from .budget import Budget
 from .ceilings import Limits
 from .compiled import Compiled
 from .cost_check import XlaCost
@@ -31,6 +32,7 @@ class Timed:
         calm: mask of the samples that no probe of what the kernel follows calls disturbed.
         disturbance: how much of that was gone; 0 where enough calm samples were found.
         follows: what the kernel's time follows.
+        level: of the memory, that its operands come from; "" where it cannot be told, so that `ratio` means nothing.
     """
 
     latency_us: Interval
@@ -40,6 +42,7 @@ class Timed:
     calm: np.ndarray
     disturbance: float
     follows: Followed = "machine"
+    level: str = ""
 
 
 def words(error: Exception) -> str:
@@ -87,8 +90,7 @@ class Machine:
 
     Attributes:
         backend: JAX's name of it.
-        cache_bytes: last-level cache.
-        free_bytes: memory that may be used.
+        budget: of memory.
         limits: measured ceilings and the probes that go on.
         usual_read_gbs, usual_multiply_add_gflops: calm rates of earlier runs on this host, None without history.
         usual_core_turns_per_us: likewise of its core's probe.
@@ -96,8 +98,7 @@ class Machine:
     """
 
     backend: str
-    cache_bytes: float
-    free_bytes: float
+    budget: Budget
     limits: Limits
     usual_read_gbs: float | None = None
     usual_multiply_add_gflops: float | None = None

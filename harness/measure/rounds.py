@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 
-from .statistics import calm, calm_level, median_interval
+from .statistics import Calm, median_interval
 
 CALM_TOLERANCE = 0.15
 """A probe this far under its calm level says that the machine was not ours; the drift of a quiet host stays within."""
@@ -81,6 +81,7 @@ def measure(
     seed: int,
     next_to: Sequence[Callable[[], float]] = (),
     follows: Mapping[Name, Follows] | None = None,
+    has_speeds: Collection[int] = (),
     progress: Callable[[Name, int, int, float], None] = lambda name, done, total, precision: None,
 ) -> dict[Name, Series]:
     """Samples every kernel, in rounds of random order, until each meets the criterion or the budget is spent.
@@ -92,6 +93,7 @@ def measure(
         next_to: short probes of what changes too fast for the others: sampled right before and right after each sample.
         follows: for each kernel; the places of `next_to` count on from those of `probes`. If None, all of `probes` say what is
             calm, and ratios are taken against the first.
+        has_speeds: places of the probes of what has several speeds of its own, at each of which it is calm.
         progress: told after each round the kernel that is known least, how many are done, how many there are, and the
             relative half-width of that kernel's interval, infinite while there is none.
 
@@ -120,7 +122,7 @@ def measure(
             one.spent_s += time.perf_counter() - start
             if time.perf_counter() > deadline:
                 break
-        levels = levels_of(series.values(), usual)
+        levels = levels_of(series.values(), usual, has_speeds)
         out_of_time = time.perf_counter() > deadline
         widths = {name: _half_width(series[name], levels, followed[name], stopping.min_samples) for name in active}
         for name, width in widths.items():
@@ -132,22 +134,26 @@ def measure(
     return series
 
 
-def levels_of(run: Iterable[Series], usual: Sequence[float | None]) -> np.ndarray:
-    """Calm level of every probe from all its samples of the run, of which there must be one."""
+def levels_of(run: Iterable[Series], usual: Sequence[float | None], has_speeds: Collection[int] = ()) -> list[Calm]:
+    """Calm levels of every probe from all its samples of the run, of which there must be one."""
     runs = list(run)
     worst, mean = (np.asarray([row for one in runs for row in getattr(one, name)]) for name in ("worst", "rates"))
     # Every reading: the lesser of a pair and, from their mean, the other. The lesser alone would hide short calm spells.
     rates = np.concatenate([worst, 2 * mean - worst])
-    return np.array([calm_level(rates[:, i], one) for i, one in enumerate(usual)])
+    return [Calm.of(rates[:, place], one, has_speeds=place in has_speeds) for place, one in enumerate(usual)]
 
 
-def calm_samples(series: Series, levels: np.ndarray, follows: Follows) -> np.ndarray:
-    """Mask of the samples that none of the probes that the kernel follows calls disturbed."""
-    places = list(follows.calm)
-    return calm(np.asarray(series.worst)[:, places], levels[places], CALM_TOLERANCE)
+def calm_samples(series: Series, levels: Sequence[Calm], follows: Follows) -> np.ndarray:
+    """Mask of the samples that none of the probes that the kernel follows calls disturbed, nor of two speeds."""
+    worst, mean = np.asarray(series.worst), np.asarray(series.rates)
+    calm = np.ones(len(worst), bool)
+    for place in follows.calm:
+        bands = levels[place].band(worst[:, place], CALM_TOLERANCE)
+        calm &= (bands >= 0) & (bands == levels[place].band(2 * mean[:, place] - worst[:, place], CALM_TOLERANCE))
+    return calm
 
 
-def _half_width(series: Series, levels: np.ndarray, follows: Follows, min_samples: int) -> float:
+def _half_width(series: Series, levels: Sequence[Calm], follows: Follows, min_samples: int) -> float:
     """Relative half-width of the interval of the median ratio; infinite while there are too few calm samples."""
     quiet = calm_samples(series, levels, follows) if series.seconds else np.zeros(0, bool)
     if quiet.sum() < min_samples:
@@ -158,7 +164,7 @@ def _half_width(series: Series, levels: np.ndarray, follows: Follows, min_sample
 
 
 def _stop_reason(
-    series: Series, levels: np.ndarray, follows: Follows, stopping: Stopping, width: float, out_of_time: bool
+    series: Series, levels: Sequence[Calm], follows: Follows, stopping: Stopping, width: float, out_of_time: bool
 ) -> str:
     count = len(series.seconds)
     quiet = calm_samples(series, levels, follows) if count else np.zeros(0, bool)

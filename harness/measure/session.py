@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 
 import numpy as np
 
 from ...kernels import check
 from ...kernels.op import Implementation, Workload
-from ..steps.plan import POOL_SHARE
 from ..store.figures import Followed, Residency
-from .judge import followed, judged, probes_of
-from .prove import Draw, pool_bytes, ready
+from .judge import READ, followed, judged, probes_of
+from .prepare import needed_bytes
+from .prove import Draw, ready, stand_in
 from .result import Machine, Result
 from .rounds import Stopping, levels_of, measure
 from .settle import settle
 from .spent import Held
+from .statistics import Calm
 
+_HAVE_SPEEDS = (READ,)
+"""The memory of a shared machine runs at one of two speeds for minutes at a time."""
 _Name = tuple[Workload, str]
 """What is measured: a call, and the name of the code that computes it."""
 
@@ -51,9 +54,14 @@ def run(
         drawing, on_host, on_device: see `prove.ready`.
         measuring: entered around the samples of a batch.
     """
-    batches = list(_batches(calls, POOL_SHARE * machine.free_bytes, machine.cache_bytes))
+
+    def needed(call: tuple[Workload, Implementation]) -> float:
+        workload, one = call
+        caches = machine.limits.caches
+        return needed_bytes(stand_in(workload, caches, residency), caches, residency, is_peer=one.is_peer)
+
     done = 0
-    for batch in batches:
+    for batch in machine.budget.batches(calls, needed, machine.limits.probe_bytes):
         proven: dict[_Name, Result] = {}
         # JAX lets go of memory that it took over when Python next looks for garbage.
         gc.collect(0)
@@ -107,10 +115,11 @@ def _timed(
             seed=seed,
             next_to=next_to,
             follows={name: probes_of(one) for name, one in follows.items()},
+            has_speeds=_HAVE_SPEEDS,
             progress=lambda name, count, total, width: progress(_timing(name[0], width), (1 + count / total) / 2),
         )
     seen = [row for one in series.values() for row in one.rates]
-    levels = levels_of(series.values(), usual) if seen else np.ones(len(usual))
+    levels = levels_of(series.values(), usual, _HAVE_SPEEDS) if seen else [Calm(1.0)] * len(usual)
     fastest = np.asarray(seen).max(axis=0) if seen else np.ones(len(usual))
     for name, result in proven.items():
         if result.kernel is None:
@@ -122,20 +131,3 @@ def _timed(
 def _timing(workload: Workload, half_width: float) -> str:
     known = f", +-{half_width:.1%} so far" if math.isfinite(half_width) else ""
     return f"timing {workload.label}{known}"
-
-
-def _batches(
-    calls: Iterable[tuple[Workload, Implementation]], budget_bytes: float, cache_bytes: float
-) -> Iterator[list[tuple[Workload, Implementation]]]:
-    """Calls in order, cut wherever the operands of a batch would exceed the budget."""
-    batch: list[tuple[Workload, Implementation]] = []
-    held = 0.0
-    for workload, one in calls:
-        size = pool_bytes(workload, cache_bytes)
-        if batch and held + size > budget_bytes:
-            yield batch
-            batch, held = [], 0.0
-        batch.append((workload, one))
-        held += size
-    if batch:
-        yield batch

@@ -6,7 +6,8 @@ import gc
 from dataclasses import replace
 from typing import TypeVar
 
-from .prepare import SAMPLE_S, Kernel
+from .caches import SAMPLE_S
+from .prepare import Kernel
 from .result import Result, words
 from .spent import compiled_s
 
@@ -28,7 +29,7 @@ def settle(results: dict[Name, Result], name: Name) -> None:
     """
     before = results[name]
     kernel = before.kernel
-    if kernel is None or kernel.again is None or not _is_short(kernel):
+    if kernel is None or kernel.again is None or kernel.is_longest or not _is_short(kernel):
         return
     again, start = kernel.again, compiled_s()
     # The memory of both at once may not be there, and JAX lets go of some when Python next looks for garbage.

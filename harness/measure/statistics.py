@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 
 CONFIDENCE = 0.95
 """Level of every interval on a measured median."""
 RESAMPLES = 999
+_APART = 0.12
+"""Logarithm of the ratio of two speeds at the least: one speed wanders by less."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +43,66 @@ def median_interval(values: Float[np.ndarray, "samples"], seed: int = 0) -> Inte
     return Interval(float(low), point, float(high))
 
 
-def calm_level(rates: Float[np.ndarray, "samples"], usual: float | None = None) -> float:
-    """The rate of a probe on the undisturbed machine: the 90th percentile of this run, or what is usual if more.
+def speeds(rates: Float[np.ndarray, "samples"]) -> tuple[float, float | None]:
+    """The speed of a probe, and a lower one that it had by turns; None where it had one.
 
-    A neighbour slows a probe and never speeds it up, so the upper end of the distribution is the machine itself;
-    the maximum would be one lucky sample.
+    Two clusters of logarithms, cut where their spread is least (Otsu 1979), are two speeds where each has a fifth of the
+    samples and they lie four times as far apart as they are wide: a neighbour who comes and goes scatters rates, and the clock
+    of a memory does not.
     """
-    level = float(np.quantile(rates, 0.9))
-    return max(level, usual or 0.0)
+    ordered = np.sort(np.log(rates))
+    count, least = len(ordered), max(3, len(rates) // 5)
+    cuts = range(least, count - least + 1)
+    if not cuts:
+        return float(np.quantile(rates, 0.9)), None
+    cut = min(cuts, key=lambda one: ordered[:one].var() * one + ordered[one:].var() * (count - one))
+    slow, fast = ordered[:cut], ordered[cut:]
+    apart, width = np.median(fast) - np.median(slow), float(np.sqrt((slow.var() * cut + fast.var() * (count - cut)) / count))
+    if apart < max(_APART, 4 * width):
+        return float(np.quantile(rates, 0.9)), None
+    return float(np.exp(np.median(fast))), float(np.exp(np.median(slow)))
 
 
-def calm(
-    rates: Float[np.ndarray, "samples probes"], levels: Float[np.ndarray, "probes"], tolerance: float
-) -> Bool[np.ndarray, "samples"]:
-    """Samples beside which every probe ran within `tolerance` of its calm level."""
-    return np.all(rates >= (1 - tolerance) * levels, axis=1)
+@dataclass(frozen=True)
+class Calm:
+    """The rates of a probe on the undisturbed machine.
+
+    Attributes:
+        level: of the machine at its best.
+        slower: a lower speed that is the machine's own too; None where it has none.
+    """
+
+    level: float
+    slower: float | None = None
+
+    @classmethod
+    def of(cls, rates: Float[np.ndarray, "samples"], usual: float | None = None, *, has_speeds: bool = False) -> Calm:
+        """The 90th percentile of a run, or what is usual if more.
+
+        A neighbour slows a probe and never speeds it up, so the upper end of the distribution is the machine itself; the
+        maximum would be one lucky sample.
+
+        Args:
+            rates: of one run.
+            usual: on this host, None where there is no history.
+            has_speeds: a lower speed that rates keep to is the machine's own.
+        """
+        highest = float(np.quantile(rates, 0.9))
+        if not has_speeds:
+            return cls(max(highest, usual or 0.0))
+        fast, slow = speeds(rates)
+        low, high = np.quantile(rates, (0.1, 0.9))
+        if slow is None and usual is not None and high < usual / (1 + _APART) and high - low < _APART * high:
+            # The whole run had one speed, which is not the usual one.
+            return cls(usual, float(np.median(rates)))
+        return cls(max(fast if slow else highest, usual or 0.0), slow)
+
+    def band(self, rates: Float[np.ndarray, "*samples"], tolerance: float) -> Int[np.ndarray, "*samples"]:
+        """0 where a rate is of the level, 1 where it is of the slower one, -1 where it is of neither."""
+        is_slower = np.zeros(np.shape(rates), bool)
+        if self.slower is not None:
+            is_slower = (rates >= (1 - tolerance) * self.slower) & (rates <= (1 + tolerance) * self.slower)
+        return np.where(rates >= (1 - tolerance) * self.level, 0, np.where(is_slower, 1, -1))
 
 
 def disturbance(rates: Float[np.ndarray, "samples probes"], levels: Float[np.ndarray, "probes"]) -> float:

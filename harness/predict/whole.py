@@ -63,20 +63,19 @@ def depths(asked: Plan, room_bytes: float) -> tuple[int, ...]:
 
     The difference between two depths is the time of the layers between them, so what stands outside the layers is not
     scaled with them, nor are the dense layers at the bottom of a mixture. Above those, depths are whole periods of the
-    patterns of windowed layers and of mixtures. Room is for the arrays twice, as they are drawn and as the device has them,
-    and for those of the smaller copy.
+    patterns of windowed layers and of mixtures. Room is for the arrays of both copies.
 
     Raises:
         UsageError: if the model has a part that no step is composed of.
     """
     model = asked.step.model
     bottom, period = _pattern(model)
-    if model.layers <= bottom + 2 * period or 2 * _bytes(asked, model.layers) <= room_bytes:
+    if model.layers <= bottom + 2 * period or _bytes(asked, model.layers) <= room_bytes:
         return (model.layers,)
     one, two = _bytes(asked, bottom + period), _bytes(asked, bottom + 2 * period)
 
     def taken(periods: int) -> float:
-        return 3 * one + (two - one) * (periods // 2 - 1 + 2 * (periods - 1))
+        return 2 * one + (two - one) * (periods // 2 - 1 + periods - 1)
 
     most = (model.layers - 1 - bottom) // period
     deepest = max((periods for periods in range(2, most + 1) if taken(periods) <= room_bytes), default=2)

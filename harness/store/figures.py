@@ -80,7 +80,7 @@ class Timing(Columns):
         timer: the clock: `perf_counter`, the host's with dispatch; `cupti`, the durations of a call's kernels.
         method: how a sample is taken, in words (`direct calls over 9 copies`).
         residency: `cold` where streamed operands come from memory, `warm` where they may be in cache.
-        pool_bytes: bytes of all rotated copies.
+        pool_bytes: bytes that are read until a call reads the same weights again: all copies, and what empties the caches.
         calls_per_sample: calls in one sample.
         samples_us: microseconds per call.
         read_probe_gbs: GB/s of the memory-read probe around each sample.
@@ -94,6 +94,8 @@ class Timing(Columns):
         device_before, device_after: a GPU's clocks, power, temperature and bits of what slows it
             (`harness.host.nvidia.GpuState`), before the run and when this was recorded; empty where nothing tells them.
         sampling_s: seconds that the samples and the probes beside them took.
+        overhead_us: what each of those times holds beside the program, microseconds: the clock's reading and this harness's own
+            Python; 0 where the device times, and in records that do not say.
 
     Raises:
         ValueError: if a sample is not a positive time, or the lists are not equally long.
@@ -115,6 +117,7 @@ class Timing(Columns):
     sampling_s: float = 0.0
     core_probe_turns_per_us: tuple[float, ...] = ()
     follows: Followed = "machine"
+    overhead_us: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -138,11 +141,14 @@ class Statistics(Columns):
     Attributes:
         latency_us, latency_low_us, latency_high_us: median time per call, microseconds.
         bandwidth_gbs: bytes of the call over `latency_us`, decimal GB/s.
-        fraction_of_ceiling, fraction_low, fraction_high: what the call reaches of what binds it, paired per sample.
+        fraction_of_ceiling, fraction_low, fraction_high: what the call reaches of what binds it, paired per sample; None where
+            it cannot be told in which level of the memory its operands lie.
         bound: `memory`, `compute`, or `latency` where the floor explains too little of the time.
         floor_us: the roofline's least time on the ceilings measured here, microseconds.
         disturbance: share of the machine, or of the core, that was gone in the median sample; 0 when calm.
         precision_reached: half-width of the interval on the fraction, relative to it.
+        level: of the memory, that the streamed operands came from: `memory` or a cache's name; "" where that cannot be told,
+            and in records that do not say.
 
     Raises:
         ValueError: if `latency_us` is not a positive time.
@@ -152,13 +158,14 @@ class Statistics(Columns):
     latency_low_us: float
     latency_high_us: float
     bandwidth_gbs: float
-    fraction_of_ceiling: float
-    fraction_low: float
-    fraction_high: float
+    fraction_of_ceiling: float | None
+    fraction_low: float | None
+    fraction_high: float | None
     bound: Bound
     floor_us: float
     disturbance: float
     precision_reached: float
+    level: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -174,7 +181,15 @@ class Ceilings(Columns):
         probed_at: ISO 8601 time in UTC of these figures: of this run or, in a sweep, of a job of it that ran shortly before on
             this host; "" in records that do not say, which are of their own run.
         read_gbs, copy_gbs, triad_gbs: memory bandwidth, decimal GB/s, written and read bytes counted once each.
-        cache_read_gbs: read bandwidth per cache level (`L2`), decimal GB/s.
+        read_slow_gbs: the lower of two speeds that the memory had by turns meanwhile; None where it had one.
+        cache_read_gbs: read bandwidth per cache level (`L2`), decimal GB/s. A level that reads no faster than the next is not
+            listed: where it ends cannot be told.
+        cache_end_bytes: the largest working set that was read at that speed, per level; what the machine tells is the host's
+            `cache_bytes`. Empty in records from before it was measured.
+        working_set_bytes: sizes that were read again and again, smallest first (`measure.mountain`).
+        working_set_gbs, working_set_low_gbs, working_set_high_gbs: median rate of each, its 10th and its 90th percentile.
+        turnover_bytes: of reading between two uses of the same bytes, which was seen to leave nothing of them in a cache; None
+            where nothing was.
         multiply_add_gflops: float32 multiply-adds outside a matrix product, GFLOP/s.
         matmul_gflops: dense matrix product per number format, GFLOP/s.
         dispatch_us: an empty compiled call, microseconds: from Python and back, or its kernel alone where the device times.
@@ -191,3 +206,10 @@ class Ceilings(Columns):
     dispatch_us: float
     probed_at: str = ""
     core_turns_per_us: float | None = None
+    read_slow_gbs: float | None = None
+    cache_end_bytes: Mapping[str, float] = field(default_factory=dict)
+    working_set_bytes: tuple[float, ...] = ()
+    working_set_gbs: tuple[float, ...] = ()
+    working_set_low_gbs: tuple[float, ...] = ()
+    working_set_high_gbs: tuple[float, ...] = ()
+    turnover_bytes: float | None = None

@@ -45,7 +45,7 @@ __all__ = [
     "utc_now",
 ]
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 Status = Literal["ok", "wrong", "refused", "unsupported", "failed"]
 

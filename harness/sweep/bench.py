@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import psutil
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
@@ -25,9 +24,10 @@ from ..errors import UsageError
 from ..host import gpu
 from ..host import host as hosts
 from ..host.exclusive import Device, device_name, device_number
-from ..host.linux import memory_available
+from ..host.memory import free_bytes
 from ..host.nvidia import gpu_state
 from ..measure import session
+from ..measure.budget import Budget
 from ..measure.ceilings import measure_limits
 from ..measure.choice import chosen as chosen_implementations
 from ..measure.choice import chosen_peers
@@ -45,7 +45,7 @@ from ..report.output import checked
 from ..report.progress import Progress
 from ..report.summary import summary
 from ..report.table import SUFFIXES, show, write
-from ..steps.plan import POOL_SHARE, Plan
+from ..steps.plan import Plan
 from ..store.known_ceilings import Shelf
 from ..store.recall import Usual, usual
 from ..store.record import Measurement, Run
@@ -126,10 +126,10 @@ def measure(
     if blocks.choose(sizes):
         forget()
     backend, device_kind = backend_and_kind()
-    free_bytes = _free_bytes()
+    budget = Budget.of(_free_bytes(), config.memory.budget_gb)
     calls = asked.calls(config.kernel.ops)
     if "step" in config.kernel.ops:
-        calls |= asked.steps(depths(asked, POOL_SHARE * free_bytes))
+        calls |= asked.steps(depths(asked, budget.total_bytes))
     draw = _drawing(config.weights, calls)
     if not calls:
         raise nothing_called(config, asked)
@@ -156,12 +156,11 @@ def measure(
     progress("measuring this machine's ceilings", 0.0)
     shelf = Shelf(sweep, here.key) if sweep else None
     limits = measure_limits(
-        backend, caches, MEASURED_FORMATS, timer, shelf=shelf, shared=device.shared, alone=device.alone, spent=spent
+        backend, caches, MEASURED_FORMATS, budget, timer, shelf=shelf, shared=device.shared, alone=device.alone, spent=spent
     )
     machine = Machine(
         backend=backend,
-        cache_bytes=max(caches.values()) if is_gpu else here.last_level_cache_bytes,
-        free_bytes=free_bytes,
+        budget=budget,
         limits=limits,
         usual_read_gbs=before.read_gbs,
         usual_multiply_add_gflops=before.multiply_add_gflops,
@@ -196,9 +195,8 @@ def measure(
 
 def _free_bytes() -> float:
     """Memory for operands: they are drawn and checked on the host, and run on the device."""
-    on_host = memory_available(Path("/")) or psutil.virtual_memory().available
     on_device = free_device_bytes()
-    return on_host if on_device is None else min(on_host, on_device)
+    return free_bytes() if on_device is None else min(free_bytes(), on_device)
 
 
 def _device_figures() -> dict[str, float]:

@@ -43,9 +43,8 @@ class Conditions:
     @classmethod
     def of(cls, read_gbs: float, gflops: float, ceilings: Ceilings, host: Host) -> Conditions:
         """The ceilings of a run, at the rates of probes at some moment of it; caches keep step with the cores."""
-        levels = sorted(
-            (host.cache_bytes[name], gbs) for name, gbs in ceilings.cache_read_gbs.items() if name in host.cache_bytes
-        )
+        ends = ceilings.cache_end_bytes or host.cache_bytes
+        levels = sorted((ends[name], gbs) for name, gbs in ceilings.cache_read_gbs.items() if name in ends)
         pace = gflops / ceilings.multiply_add_gflops
         falling = np.minimum.accumulate([gbs * pace for _, gbs in levels]).tolist() if levels else []
         return cls(read_gbs, gflops, tuple(size for size, _ in levels), tuple(falling), ceilings.dispatch_us)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from roofcast.harness.measure.meanwhile import meanwhile
+from roofcast.harness.measure.overlap import overlapped
 from roofcast.harness.measure.place import placed, stack
 from roofcast.kernels import check, room
 from roofcast.kernels.gemv import Gemv
@@ -112,7 +112,7 @@ def test_work_goes_on_beside_a_block_and_never_after_it() -> None:
         assert may_end.wait(60)
         return answer
 
-    with meanwhile(work, 42) as result:
+    with overlapped(work, 42) as result:
         assert begun.wait(60)
         may_end.set()
     assert result() == 42
@@ -126,7 +126,7 @@ def test_work_goes_on_beside_a_block_and_never_after_it() -> None:
 
     def fails() -> None:
         begun.clear()
-        with meanwhile(ends):
+        with overlapped(ends):
             begun.set()
             raise KeyError
 
@@ -136,7 +136,7 @@ def test_work_goes_on_beside_a_block_and_never_after_it() -> None:
 
 
 def test_what_goes_wrong_meanwhile_is_raised_where_the_result_is_asked_for() -> None:
-    with meanwhile(lambda: 1 // 0) as result:
+    with overlapped(lambda: 1 // 0) as result:
         pass
     with pytest.raises(ZeroDivisionError):
         result()

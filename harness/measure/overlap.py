@@ -11,11 +11,11 @@ T = TypeVar("T")
 
 
 @contextmanager
-def meanwhile(work: Callable[..., T], *given: Any) -> Iterator[Callable[[], T]]:
+def overlapped(work: Callable[..., T], *given: Any) -> Iterator[Callable[[], T]]:
     """Does some work in another thread, at the longest until the block ends: nothing goes on beside what is timed after it.
 
     Yields:
         What waits for the work and returns what came of it, or raises what it raised.
     """
-    with ThreadPoolExecutor(1, "roofcast-meanwhile") as other:
+    with ThreadPoolExecutor(1, "roofcast-overlap") as other:
         yield other.submit(work, *given).result

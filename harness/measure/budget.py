@@ -1,0 +1,93 @@
+"""How much memory a measurement may hold at once, and what each part of it may have; pure arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ..errors import UsageError
+
+MOST_BYTES = 4e9
+"""By default: enough to time the kernels of a model in one batch, on a machine that others use too."""
+SHARE = 0.4
+"""Of what is free, by default: the rest is for drawing and checking, for compilers, and for everybody else."""
+ALONE_SHARE = 0.8
+"""Of what is free, that a single kernel may have where the default is too little for it."""
+PROBE_SHARE = 0.25
+"""Of the budget, that the largest working set may have which is read to find where the caches end."""
+FAR_BYTES = 2**28
+"""A working set that is beyond the caches of most machines. A shorter read spends some percent of its time on starting its
+threads, so it is what the memory's probe reads where it may."""
+BEYOND = 8
+"""Last-level caches, by what the machine tells, that the largest working set should be: a cache that does not evict the oldest
+first keeps some of what is four times its size."""
+SMALLEST_BYTES = 2**14
+"""The smallest working set that is read: half of most innermost caches."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Memory for everything that a measurement holds beside the program itself: probes, copies of operands, references.
+
+    Attributes:
+        free_bytes: that this process may still take.
+        total_bytes: that it will, but for a kernel that needs more by itself.
+        is_asked: the user said how much: then no kernel may have more.
+    """
+
+    free_bytes: float
+    total_bytes: float
+    is_asked: bool = False
+
+    @classmethod
+    def of(cls, free_bytes: float, asked_gb: float | None = None) -> Budget:
+        """The budget on a machine with so much free memory.
+
+        Raises:
+            UsageError: if more is asked for than is free, or none.
+        """
+        if asked_gb is None:
+            return cls(free_bytes, min(MOST_BYTES, SHARE * free_bytes))
+        if not 0 < asked_gb * 1e9 <= free_bytes:
+            raise UsageError(
+                f"memory.budget_gb must be null or a number above 0 and at most {free_bytes / 1e9:.3g}, the GB that are free; "
+                f"got {asked_gb:g}"
+            )
+        return cls(free_bytes, asked_gb * 1e9, True)
+
+    def largest_working_set(self, told_bytes: float) -> int:
+        """Bytes that are read to see the memory's own speed: a power of two, beyond the caches if there is room.
+
+        Args:
+            told_bytes: the last-level cache by what the machine tells.
+        """
+        room = max(2 * SMALLEST_BYTES, PROBE_SHARE * self.total_bytes)
+        return 2 ** int(min(max(FAR_BYTES, BEYOND * told_bytes), room)).bit_length() // 2
+
+    def refusal(self, needed_bytes: float, probe_bytes: float) -> str | None:
+        """Why a kernel that needs so much beside the probes cannot be measured, or None."""
+        room = self.total_bytes if self.is_asked else max(self.total_bytes, ALONE_SHARE * self.free_bytes)
+        if needed_bytes + probe_bytes <= room:
+            return None
+        of = "memory.budget_gb" if self.is_asked else f"{ALONE_SHARE:.0%} of the {self.free_bytes / 1e9:.3g} GB that are free"
+        return (
+            f"it needs {needed_bytes / 1e9:.3g} GB beside the {probe_bytes / 1e9:.3g} GB of the probes, more than "
+            f"{of if not self.is_asked else f'{of}={self.total_bytes / 1e9:g}'}"
+        )
+
+    def batches(self, calls: Iterable[T], needed: Callable[[T], float], probe_bytes: float) -> Iterator[list[T]]:
+        """Calls in order, cut wherever a batch would need more than is left of the budget; one that needs more is alone."""
+        batch: list[T] = []
+        held = probe_bytes
+        for one in calls:
+            size = needed(one)
+            if batch and held + size > self.total_bytes:
+                yield batch
+                batch, held = [], probe_bytes
+            batch.append(one)
+            held += size
+        if batch:
+            yield batch
