@@ -28,11 +28,12 @@ from .core import core_probe
 from .overlap import overlapped
 from .place import placed
 from .prepare import prepare
+from .reading import WORD_BYTES, buffer, reading
 from .ready_call import ReadyCall
 from .spent import Held, Spent
 from .statistics import speeds
 from .timer import HOST, Timer
-from .wake import empty_call
+from .wake import empty_call, wake
 
 ROUNDS = 7
 """Interleaved samples per probe; the level is their 90th percentile."""
@@ -136,7 +137,7 @@ _MULTIPLY_ADD = Peak(kind="multiply_add", format="f32", size=4096, repeats=4096)
 
 
 def _known(backend: str, told_bytes: Mapping[str, int], formats: Sequence[str], largest: int, timer: Timer) -> Known:
-    shown = mountain.measured(mountain.working_sets(largest), backend, timer)
+    shown = mountain.measured(mountain.working_sets(largest), timer)
     found = levels(shown, told_bytes)
     read_bytes = _read_bytes(found, largest)
     read = _read_probe(backend, timer, read_bytes)
@@ -149,14 +150,14 @@ def _known(backend: str, told_bytes: Mapping[str, int], formats: Sequence[str], 
     rates, turns = _sampled(going_on, core)
     # They write where nothing else is kept, so each has the memory alone.
     for kind, arrays in (("copy", 2), ("triad", 3)):
-        stream: Any = Stream(kind=kind, elements=read_bytes // 4 // arrays)  # type: ignore[arg-type]
+        stream: Any = Stream(kind=kind, elements=read_bytes // WORD_BYTES // arrays)  # type: ignore[arg-type]
         once, more = _sampled({"read": read, kind: fastest(stream, backend, timer)}, core)
         rates[kind] = once[kind]
         rates["read"] += once["read"]
         turns += more
     level = {name: float(np.quantile(samples, 0.9)) for name, samples in rates.items()}
     fast, slow = speeds(np.asarray(rates["read"]))
-    emptied = backend == "cpu" and _empties(backend, read.rate, read_bytes, found)
+    emptied = backend == "cpu" and _empties(read.rate, read_bytes, found)
     return Known(
         Ceilings(
             read_gbs=max(fast, level["read"]),
@@ -208,16 +209,14 @@ def _caches(backend: str, found: Levels, ceilings: Ceilings, emptier: Emptier, t
     return Caches.rotated(max(last_level, found.memory_from_bytes / KEPT_MULTIPLE))
 
 
-def _empties(backend: str, read: Callable[[], float], read_bytes: int, found: Levels) -> bool:
+def _empties(read: Callable[[], float], read_bytes: int, found: Levels) -> bool:
     """Whether reading so much leaves nothing of what was in a cache: what was is then as slow to read as what never was."""
     size = int(found.caches[-1].end_bytes) // 2 if found.caches else 0
     count = read_bytes // size if size else 0
     if count < 2 * KEPT_MULTIPLE:
         return not found.caches
-    source = mountain.buffer(read_bytes)
-    workload = Stream(kind="read", elements=size // 4)
-    program = compile_call(workload, mountain.reader(backend), check.shapes(workload)).program
-    windows = [jax.device_put(source[start : start + size // 4]) for start in range(0, count * size // 4, size // 4)]
+    source, elements, program = buffer(read_bytes), size // WORD_BYTES, reading(size)
+    windows = [jax.device_put(source[number * elements : (number + 1) * elements]) for number in range(count)]
     calls = [ReadyCall(program, kwargs={"source": window}) for window in windows]
     after, never = [], []
     for number in range(ROUNDS):
@@ -225,10 +224,10 @@ def _empties(backend: str, read: Callable[[], float], read_bytes: int, found: Le
         victim()
         victim()
         read()
-        after.append(HOST.seconds([victim], empty_call()))
+        after.append(HOST.seconds([victim], wake()))
     for call in calls:
         # Each was read a whole round before.
-        never.append(HOST.seconds([call], empty_call()))
+        never.append(HOST.seconds([call], wake()))
     return float(np.median(after)) * LEFT >= float(np.median(never))
 
 
@@ -284,7 +283,7 @@ def _operands(workload: Workload) -> dict[str, Any]:
     return {
         name: jnp.zeros(workload.elements, jnp.float32)
         if name in workload.donated
-        else jax.device_put(mountain.buffer(4 * workload.elements))
+        else jax.device_put(buffer(WORD_BYTES * workload.elements))
         for name in workload.operands()
     }
 
@@ -301,4 +300,4 @@ def _probe(workload: Workload, backend: str, timer: Timer, code: str = "") -> Pr
 
 
 def _read_probe(backend: str, timer: Timer, nbytes: int, code: str = "") -> Probe:
-    return _probe(Stream(kind="read", elements=nbytes // 4), backend, timer, code)
+    return _probe(Stream(kind="read", elements=nbytes // WORD_BYTES), backend, timer, code)

@@ -11,7 +11,7 @@ from ...kernels.op import Workload
 from . import loops
 from .ready_call import ReadyCall
 from .timer import HOST, Call, Timer
-from .wake import empty_call
+from .wake import wake
 
 
 class DirectCalls:
@@ -88,4 +88,4 @@ class DirectCalls:
 def overhead_s(call: ReadyCall) -> float:
     """Seconds that the host's clock shows of a call whose program takes no time."""
     empty = call.without_program()
-    return min(HOST.seconds([empty], empty_call()) for _ in range(3))
+    return min(HOST.seconds([empty], wake()) for _ in range(3))

@@ -20,7 +20,7 @@ from .place import placed, stack
 from .ready_call import ReadyCall
 from .spent import compiling
 from .timer import HOST, Call
-from .wake import empty_call
+from .wake import wake
 
 MOST_TURNS = 10**8
 """A loop that is still too short then has lost its calls to the compiler; its samples will be refused as impossible."""
@@ -114,7 +114,7 @@ class LoopedCalls:
         call = ReadyCall(self._program, (self._pool, self._state, *bounds))
         if self._before_sample:
             self._before_sample()
-        seconds = HOST.seconds([call], empty_call())
+        seconds = HOST.seconds([call], wake())
         self._state = call.results
         if not self.overhead_s:
             self.overhead_s = overhead_s(call) / (turns * self._calls_per_turn)

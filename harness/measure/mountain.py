@@ -7,13 +7,9 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from ...kernels import check, room
-from ...kernels.op import Implementation
-from ...kernels.registry import supported
-from ...kernels.stream import Stream
 from .budget import SMALLEST_BYTES
 from .cache_levels import Mountain
-from .compiled import compile_call
+from .reading import WORD_BYTES, buffer, reading
 from .ready_call import ReadyCall
 from .timer import Timer
 
@@ -21,26 +17,23 @@ ROUNDS = 7
 """Samples of each size, all sizes by turns in random order."""
 SAMPLE_BYTES = 2**25
 """Read by a sample at the least: a tenth of a millisecond in the fastest cache, far above a dispatch."""
-_WORD = 4
-"""Bytes of a float32."""
 
 
 def working_sets(largest_bytes: float) -> list[int]:
     """Sizes in bytes, two for each doubling, from the smallest to the largest that is not above `largest_bytes`."""
     count = int(2 * np.log2(max(largest_bytes, SMALLEST_BYTES) / SMALLEST_BYTES) + 1e-9)
-    return [round(SMALLEST_BYTES * 2 ** (step / 2) / _WORD) * _WORD for step in range(count + 1)]
+    return [round(SMALLEST_BYTES * 2 ** (step / 2) / WORD_BYTES) * WORD_BYTES for step in range(count + 1)]
 
 
-def measured(sizes: Sequence[int], backend: str, timer: Timer) -> Mountain:
+def measured(sizes: Sequence[int], timer: Timer) -> Mountain:
     """Reads working sets that all begin where one piece of memory does, which is let go of afterwards.
 
     Args:
         sizes: bytes of each, smallest first.
-        backend: JAX's name of it.
         timer: what times the reads.
     """
     source = buffer(sizes[-1])
-    samples = [_sampler(size, jax.device_put(source[: size // _WORD]), backend, timer) for size in sizes]
+    samples = [_sampler(size, jax.device_put(source[: size // WORD_BYTES]), timer) for size in sizes]
     rates = np.empty((len(sizes), ROUNDS))
     rng = np.random.default_rng(0)
     for number in range(ROUNDS):
@@ -50,23 +43,9 @@ def measured(sizes: Sequence[int], backend: str, timer: Timer) -> Mountain:
     return Mountain(tuple(float(size) for size in sizes), middle, low, high)
 
 
-def buffer(nbytes: float) -> np.ndarray:
-    """Memory to read, which JAX takes over as it stands."""
-    [source] = room.empty((int(nbytes) // _WORD,), np.float32)
-    source.fill(1.0)
-    return source
-
-
-def reader(backend: str) -> Implementation:
-    """The code that reads streams on a backend."""
-    return next(one for one, refusal in supported(Stream(kind="read", elements=1), backend) if refusal is None)
-
-
-def _sampler(size: int, source: jax.Array, backend: str, timer: Timer) -> Callable[[], float]:
+def _sampler(size: int, source: jax.Array, timer: Timer) -> Callable[[], float]:
     repeats = max(1, SAMPLE_BYTES // size)
-    workload = Stream(kind="read", elements=size // _WORD, repeats=repeats)
-    program = compile_call(workload, reader(backend), check.shapes(workload)).program
-    call = ReadyCall(program, kwargs={"source": source})
+    call = ReadyCall(reading(size, repeats), kwargs={"source": source})
 
     def sample() -> float:
         # The working sets before this one have taken its place in the caches.

@@ -29,7 +29,7 @@ from .flush import flush_of
 from .looped import MOST_TURNS, LoopedCalls
 from .place import placed
 from .timer import HOST, Call, Timer
-from .wake import empty_call
+from .wake import empty_call, wake
 
 UNROLLED_COPIES = 64
 """Most copies that are separate arguments of a loop; more make compile time grow."""
@@ -113,7 +113,7 @@ def prepare(
     first = {name: _own(workload, name, value) for name, value in streamed.items()}
     jax.block_until_ready(first)
     once = DirectCalls(
-        workload, compiled.program, [first], hot, 1, HOST, before_sample=empty if is_cold else None, before_call=empty_call()
+        workload, compiled.program, [first], hot, 1, HOST, before_sample=empty if is_cold else None, before_call=wake()
     )
     once_s = _fastest_of_few(once.sample)
     if timer.on_device:
@@ -124,9 +124,7 @@ def prepare(
         pool = [first, *placed(first, held - 1)]
         each = held if empty else wanted
         is_longest = bool(empty) and held == copies
-        taken: Any = DirectCalls(
-            workload, compiled.program, pool, hot, each, HOST, before_sample=empty, before_call=empty_call()
-        )
+        taken: Any = DirectCalls(workload, compiled.program, pool, hot, each, HOST, before_sample=empty, before_call=wake())
         method = f"direct calls{_over(held)}"
     else:
         stacked = copies > 1 and streamed_bytes <= STACKED_BYTES
@@ -181,15 +179,16 @@ def prepare_peer(
         return one.function(workload, **jax.tree.map(np.copy, dict(packed)))
 
     pool = [call]
+    # A call of a copy that is not timed wakes the library's threads, which may take a thousand times as long as a small kernel.
+    waker = made() if empty and streamed_bytes < caches.rotation_bytes else empty_call()
 
     def sample_of(todo: list[Callable[[], Any]]) -> float:
         if empty:
             empty()
         # Not before every call: XLA's threads would be in the way of the library's.
-        empty_call()()
+        waker()
         return HOST.seconds(todo, None) / len(todo)
 
-    # The first call wakes the library's threads, which may take a thousand times as long as a small kernel.
     calls = max(1, math.ceil(SAMPLE_S / min(sample_of(pool) for _ in range(_TRIALS))))
     held = caches.copies(workload, streamed_bytes) if residency == "cold" else 1
     if empty:
