@@ -14,6 +14,10 @@ SHARE = 0.4
 """Of what is free, by default: the rest is for drawing and checking, for compilers, and for everybody else."""
 ALONE_SHARE = 0.8
 """Of what is free, that a single kernel may have where the default is too little for it."""
+PROGRAM_BYTES = 5.5e8
+"""What the program holds beside that: Python, JAX, compilers and their work, as measured on x86-64 Linux."""
+STARTED_BYTES = 2e8
+"""Of these, what is there when the free memory is looked at."""
 PROBE_SHARE = 0.25
 """Of the budget, that the largest working set may have which is read to find where the caches end."""
 FAR_BYTES = 2**28
@@ -33,7 +37,7 @@ class Budget:
     """Memory for everything that a measurement holds beside the program itself: probes, copies of operands, references.
 
     Attributes:
-        free_bytes: that this process may still take.
+        free_bytes: that this process may still take for it, the program's own growth taken off.
         total_bytes: that it will, but for a kernel that needs more by itself.
         is_asked: the user said how much: then no kernel may have more.
     """
@@ -44,11 +48,12 @@ class Budget:
 
     @classmethod
     def of(cls, free_bytes: float, asked_gb: float | None = None) -> Budget:
-        """The budget on a machine with so much free memory.
+        """The budget of a program that has just started, on a machine with so much free memory.
 
         Raises:
             UsageError: if more is asked for than is free, or none.
         """
+        free_bytes = max(0.0, free_bytes - (PROGRAM_BYTES - STARTED_BYTES))
         if asked_gb is None:
             return cls(free_bytes, min(MOST_BYTES, SHARE * free_bytes))
         if not 0 < asked_gb * 1e9 <= free_bytes:
@@ -76,6 +81,20 @@ class Budget:
         return (
             f"it needs {needed_bytes / 1e9:.3g} GB beside the {probe_bytes / 1e9:.3g} GB of the probes, more than "
             f"{of if not self.is_asked else f'{of}={self.total_bytes / 1e9:g}'}"
+        )
+
+    def use(self, probe_bytes: float, held_bytes: float) -> str:
+        """What will be held at the most, in words.
+
+        Args:
+            probe_bytes: by the probes, which need as much again while the ceilings are measured.
+            held_bytes: by the operands of kernels.
+        """
+        most = PROGRAM_BYTES + probe_bytes + max(probe_bytes, held_bytes)
+        return (
+            f"about {most / 1e9:.1f} GB of memory are used at the most: {PROGRAM_BYTES / 1e9:.1f} by the program, "
+            f"{probe_bytes / 1e9:.1f} by probes, {held_bytes / 1e9:.1f} by operands; "
+            f"{self.free_bytes / 1e9:.1f} are free, and {self.total_bytes / 1e9:.1f} the budget"
         )
 
     def batches(self, calls: Iterable[T], needed: Callable[[T], float], probe_bytes: float) -> Iterator[list[T]]:

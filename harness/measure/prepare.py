@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -73,6 +73,14 @@ class Kernel:
     overhead_s: float = 0.0
     is_longest: bool = False
     again: Callable[[], Kernel] | None = field(default=None, repr=False)
+
+    def without_operands(self) -> Kernel:
+        """What is known of it, once it has been sampled."""
+        return replace(self, compiled=None, sample=_let_go, again=None)
+
+
+def _let_go() -> float:
+    raise RuntimeError("the operands of this kernel have been let go of")
 
 
 def outputs(workload: Workload, compiled: Compiled, packed: Mapping[str, Any]) -> tuple[Any, ...]:

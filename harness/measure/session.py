@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,12 +24,13 @@ from .statistics import Calm
 
 _HAVE_SPEEDS = (READ,)
 """The memory of a shared machine runs at one of two speeds for minutes at a time."""
+Call = tuple[Workload, Implementation]
 _Name = tuple[Workload, str]
 """What is measured: a call, and the name of the code that computes it."""
 
 
 def run(
-    calls: Sequence[tuple[Workload, Implementation]],
+    calls: Sequence[Call],
     machine: Machine,
     stopping: Stopping,
     *,
@@ -55,13 +57,8 @@ def run(
         measuring: entered around the samples of a batch.
     """
 
-    def needed(call: tuple[Workload, Implementation]) -> float:
-        workload, one = call
-        caches = machine.limits.caches
-        return needed_bytes(stand_in(workload, caches, residency), caches, residency, is_peer=one.is_peer)
-
     done = 0
-    for batch in machine.budget.batches(calls, needed, machine.limits.probe_bytes):
+    for batch in batches(calls, machine, residency):
         proven: dict[_Name, Result] = {}
         # JAX lets go of memory that it took over when Python next looks for garbage.
         gc.collect(0)
@@ -86,6 +83,23 @@ def run(
             stopping.precision, stopping.min_samples, stopping.max_samples, stopping.budget_s * len(batch) / len(calls)
         )
         yield from _timed(proven, machine, share, seed, progress, measuring)
+
+
+def needed(machine: Machine, residency: Residency) -> Callable[[Call], float]:
+    """What says how many bytes a call holds while it is timed."""
+    caches = machine.limits.caches
+
+    def of(call: Call) -> float:
+        workload, one = call
+        return needed_bytes(stand_in(workload, caches, residency), caches, residency, is_peer=one.is_peer)
+
+    return of
+
+
+def batches(calls: Iterable[Call], machine: Machine, residency: Residency) -> list[list[Call]]:
+    """Calls that are held at once, and timed by turns; what the budget refuses is in none."""
+    probes, size = machine.limits.probe_bytes, needed(machine, residency)
+    return list(machine.budget.batches(calls, size, probes))
 
 
 def _timed(
@@ -121,11 +135,14 @@ def _timed(
     seen = [row for one in series.values() for row in one.rates]
     levels = levels_of(series.values(), usual, _HAVE_SPEEDS) if seen else [Calm(1.0)] * len(usual)
     fastest = np.asarray(seen).max(axis=0) if seen else np.ones(len(usual))
-    for name, result in proven.items():
+    for name in list(proven):
+        result = proven.pop(name)
         if result.kernel is None:
             yield result
         else:
-            yield judged(result, series[name], machine.limits, levels, fastest, stopping.min_samples, follows[name])
+            found = judged(result, series[name], machine.limits, levels, fastest, stopping.min_samples, follows[name])
+            # Whoever keeps the result must not keep its operands from the next batch.
+            yield replace(found, kernel=result.kernel.without_operands())
 
 
 def _timing(workload: Workload, half_width: float) -> str:

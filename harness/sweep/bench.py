@@ -46,6 +46,7 @@ from ..report.progress import Progress
 from ..report.summary import summary
 from ..report.table import SUFFIXES, show, write
 from ..steps.plan import Plan
+from ..store.figures import Residency
 from ..store.known_ceilings import Shelf
 from ..store.recall import Usual, usual
 from ..store.record import Measurement, Run
@@ -167,6 +168,8 @@ def measure(
         usual_core_turns_per_us=before.core_turns_per_us,
         timer=timer,
     )
+    if sweep is None:
+        print(f"roofcast: {_memory_use(chosen_calls, machine, wanted.residency)}", file=sys.stderr)
     to_record = recorder(asked, calls, this_run, here, limits, timer.note, _device_figures if is_gpu else dict, sizes)
     records = [to_record(result) for result in passed_over]
     try:
@@ -197,6 +200,13 @@ def _free_bytes() -> float:
     """Memory for operands: they are drawn and checked on the host, and run on the device."""
     on_device = free_device_bytes()
     return free_bytes() if on_device is None else min(free_bytes(), on_device)
+
+
+def _memory_use(calls: Sequence[tuple[Workload, Implementation]], machine: Machine, residency: Residency) -> str:
+    """What a measurement will hold, in words."""
+    needed = session.needed(machine, residency)
+    held = max((sum(map(needed, batch)) for batch in session.batches(calls, machine, residency)), default=0.0)
+    return machine.budget.use(machine.limits.probe_bytes, held)
 
 
 def _device_figures() -> dict[str, float]:

@@ -18,15 +18,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-import psutil
 from omegaconf import DictConfig, OmegaConf
 
 from ...kernels import room
 from ..errors import UsageError
 from ..host.exclusive import Device
+from ..host.memory import free_bytes
 
 _KEPT_SHARE = 1 / 16
-"""Of the host's memory, that may lie ready for the next job's operands."""
+"""Of the memory that is free, that may lie ready for the next job's operands."""
 _MOST_OFTEN_S = 0.5
 """Between two words about how far a measurement is: each costs the measured machine something."""
 
@@ -40,7 +40,7 @@ def main() -> None:
     def say(**answer: Any) -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
-    room.keep(_KEPT_SHARE * psutil.virtual_memory().total)
+    room.keep(_KEPT_SHARE * free_bytes())
     # JAX takes seconds of a CPU to import. What it does not like about its environment is the first job's failure.
     with suppress(Exception), Device("cpu").shared():
         from . import bench as bench
