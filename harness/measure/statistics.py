@@ -12,6 +12,8 @@ CONFIDENCE = 0.95
 RESAMPLES = 999
 _APART = 0.12
 """Logarithm of the ratio of two speeds at the least: one speed wanders by less."""
+_SHARE, _FEWEST = 0.2, 3
+"""Of the samples, and how many, that show a speed."""
 
 
 @dataclass(frozen=True)
@@ -47,20 +49,26 @@ def speeds(rates: Float[np.ndarray, "samples"]) -> tuple[float, float | None]:
     """The speed of a probe, and a lower one that it had by turns; None where it had one.
 
     Two clusters of logarithms, cut where their spread is least (Otsu 1979), are two speeds where each has a fifth of the
-    samples and they lie four times as far apart as they are wide: a neighbour who comes and goes scatters rates, and the clock
-    of a memory does not.
+    samples and they lie five times as far apart as they are wide: a neighbour who comes and goes scatters rates, and the clock
+    of a memory does not. Of a smaller cluster nothing is known; the speed is then the other's.
     """
     ordered = np.sort(np.log(rates))
-    count, least = len(ordered), max(3, len(rates) // 5)
-    cuts = range(least, count - least + 1)
+    count, cuts = len(rates), range(_FEWEST, len(rates) - _FEWEST + 1)
     if not cuts:
-        return float(np.quantile(rates, 0.9)), None
+        return _highest(rates), None
     cut = min(cuts, key=lambda one: ordered[:one].var() * one + ordered[one:].var() * (count - one))
     slow, fast = ordered[:cut], ordered[cut:]
     apart, width = np.median(fast) - np.median(slow), float(np.sqrt((slow.var() * cut + fast.var() * (count - cut)) / count))
-    if apart < max(_APART, 4 * width):
-        return float(np.quantile(rates, 0.9)), None
+    if apart < max(_APART, 5 * width):
+        return _highest(rates), None
+    if min(cut, count - cut) < _SHARE * count:
+        return _highest(np.exp(slow if cut > count / 2 else fast)), None
     return float(np.exp(np.median(fast))), float(np.exp(np.median(slow)))
+
+
+def _highest(rates: Float[np.ndarray, "samples"]) -> float:
+    """The upper end of the distribution: a neighbour slows a probe and never speeds it up, and the maximum is a lucky sample."""
+    return float(np.quantile(rates, 0.9))
 
 
 @dataclass(frozen=True)
@@ -77,25 +85,21 @@ class Calm:
 
     @classmethod
     def of(cls, rates: Float[np.ndarray, "samples"], usual: float | None = None, *, has_speeds: bool = False) -> Calm:
-        """The 90th percentile of a run, or what is usual if more.
-
-        A neighbour slows a probe and never speeds it up, so the upper end of the distribution is the machine itself; the
-        maximum would be one lucky sample.
+        """What the rates of a run show, or what is usual if more.
 
         Args:
             rates: of one run.
             usual: on this host, None where there is no history.
             has_speeds: a lower speed that rates keep to is the machine's own.
         """
-        highest = float(np.quantile(rates, 0.9))
         if not has_speeds:
-            return cls(max(highest, usual or 0.0))
+            return cls(max(_highest(rates), usual or 0.0))
         fast, slow = speeds(rates)
-        low, high = np.quantile(rates, (0.1, 0.9))
-        if slow is None and usual is not None and high < usual / (1 + _APART) and high - low < _APART * high:
-            # The whole run had one speed, which is not the usual one.
-            return cls(usual, float(np.median(rates)))
-        return cls(max(fast if slow else highest, usual or 0.0), slow)
+        if slow is not None or usual is None or fast > usual / (1 + _APART):
+            return cls(max(fast, 0.0 if slow else usual or 0.0), slow)
+        low, high = np.quantile(rates, (0.25, 0.75))
+        # A run that kept to one speed, though not to the usual one, is no disturbance.
+        return cls(usual, float(np.median(rates)) if high < (1 + _APART) * low else None)
 
     def band(self, rates: Float[np.ndarray, "*samples"], tolerance: float) -> Int[np.ndarray, "*samples"]:
         """0 where a rate is of the level, 1 where it is of the slower one, -1 where it is of neither."""
