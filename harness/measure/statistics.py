@@ -67,7 +67,7 @@ def speeds(rates: Float[np.ndarray, "samples"]) -> tuple[float, float | None]:
 
 
 def _highest(rates: Float[np.ndarray, "samples"]) -> float:
-    """The upper end of the distribution: a neighbour slows a probe and never speeds it up, and the maximum is a lucky sample."""
+    """The upper end of the distribution: a neighbour slows a probe and never speeds it up, and the maximum is luck."""
     return float(np.quantile(rates, 0.9))
 
 
