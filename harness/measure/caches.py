@@ -49,7 +49,8 @@ class Caches:
     @classmethod
     def emptied(cls, last_level_bytes: float, read_gbs: float, emptier: Emptier) -> Caches:
         """Reading empties the caches before each sample, so that a copy is enough for each of its calls."""
-        rotation = max(_LEAST_TURNOVER, 2 ** round(np.log2(SAMPLE_S * read_gbs * 1e9)))
+        # In powers of four, so that a memory with two speeds has one plan, and its programs are found again.
+        rotation = max(_LEAST_TURNOVER, 4 ** round(np.log2(SAMPLE_S * read_gbs * 1e9) / 2))
         return cls(last_level_bytes, rotation, rotation + emptier.nbytes, emptier.empty)
 
     def copies(self, workload: Workload, streamed_bytes: float) -> int:
