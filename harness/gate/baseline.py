@@ -164,8 +164,8 @@ def shift(before: Sequence[Quad], after: Sequence[Quad]) -> Estimate:
     deviation = math.sqrt(pairs * (len(old) + len(new) + 1) / 12)
     outside = math.floor(pairs / 2 - stats.norm.ppf((1 + CONFIDENCE) / 2) * deviation)
     low, high = (differing[outside - 1], differing[-outside]) if outside > 0 else (-math.inf, math.inf)
-    p = float(stats.mannwhitneyu(new, old).pvalue)
-    return Estimate(float(low), float(np.median(differing)), float(high), p, len(new))
+    _, p = stats.mannwhitneyu(new, old)
+    return Estimate(float(low), float(np.median(differing)), float(high), float(p), len(new))
 
 
 def _read(path: Path) -> Baseline:
