@@ -164,7 +164,8 @@ def shift(before: Sequence[Quad], after: Sequence[Quad]) -> Estimate:
     deviation = math.sqrt(pairs * (len(old) + len(new) + 1) / 12)
     outside = math.floor(pairs / 2 - stats.norm.ppf((1 + CONFIDENCE) / 2) * deviation)
     low, high = (differing[outside - 1], differing[-outside]) if outside > 0 else (-math.inf, math.inf)
-    _, p = stats.mannwhitneyu(new, old)
+    # As an array: what SciPy's own types say of the result differs from version to version.
+    _, p = np.asarray(stats.mannwhitneyu(new, old))
     return Estimate(float(low), float(np.median(differing)), float(high), float(p), len(new))
 
 
