@@ -20,6 +20,8 @@ STARTED_BYTES = 2e8
 """Of these, what is there when the free memory is looked at."""
 PROBE_SHARE = 0.25
 """Of the budget, that the largest working set may have which is read to find where the caches end."""
+COPIES_SHARE = 0.25
+"""Of what the probes leave of the budget, that the copies of one kernel's operands may have."""
 FAR_BYTES = 2**28
 """A working set that is beyond the caches of most machines. A shorter read spends some percent of its time on starting its
 threads, so it is what the memory's probe reads where it may."""
@@ -71,6 +73,10 @@ class Budget:
         """
         room = max(2 * SMALLEST_BYTES, PROBE_SHARE * self.total_bytes)
         return 2 ** int(min(max(FAR_BYTES, BEYOND * told_bytes), room)).bit_length() // 2
+
+    def room_for_copies(self, probe_bytes: float) -> float:
+        """Bytes that the copies of one kernel's operands may take, so that several kernels are timed by turns."""
+        return COPIES_SHARE * (self.total_bytes - probe_bytes)
 
     def refusal(self, needed_bytes: float, probe_bytes: float) -> str | None:
         """Why a kernel that needs so much beside the probes cannot be measured, or None."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,6 +52,13 @@ class Caches:
         # In powers of four, so that a memory with two speeds has one plan, and its programs are found again.
         rotation = max(_LEAST_TURNOVER, 4 ** round(np.log2(SAMPLE_S * read_gbs * 1e9) / 2))
         return cls(last_level_bytes, rotation, rotation + emptier.nbytes, emptier.empty)
+
+    def within(self, room_bytes: float) -> Caches:
+        """The same where copies may take so much and no more: samples are then shorter or, with nothing emptied, not cold."""
+        rotation = self.rotation_bytes
+        while rotation > max(room_bytes, _LEAST_TURNOVER):
+            rotation /= 4
+        return replace(self, rotation_bytes=rotation, turnover_bytes=self.turnover_bytes - self.rotation_bytes + rotation)
 
     def copies(self, workload: Workload, streamed_bytes: float) -> int:
         """Of what streams, so that no call of a sample meets what another has read; one where a call hands its buffers on."""

@@ -125,7 +125,7 @@ def measure_limits(
         return Limits(
             known.ceilings,
             found,
-            _caches(backend, found, known.ceilings, emptier, last_told),
+            _caches(backend, found, known.ceilings, emptier, last_told).within(budget.room_for_copies(read_bytes)),
             Probe("read", emptier.rate, known.codes["read"]),
             _probe(_MULTIPLY_ADD, backend, timer, known.codes["multiply_add"]),
             _core(backend),

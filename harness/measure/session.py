@@ -97,9 +97,8 @@ def needed(machine: Machine, residency: Residency) -> Callable[[Call], float]:
 
 
 def batches(calls: Iterable[Call], machine: Machine, residency: Residency) -> list[list[Call]]:
-    """Calls that are held at once, and timed by turns; what the budget refuses is in none."""
-    probes, size = machine.limits.probe_bytes, needed(machine, residency)
-    return list(machine.budget.batches(calls, size, probes))
+    """Calls that are held at once, and timed by turns."""
+    return list(machine.budget.batches(calls, needed(machine, residency), machine.limits.probe_bytes))
 
 
 def _timed(

@@ -205,8 +205,10 @@ def _free_bytes() -> float:
 def _memory_use(calls: Sequence[tuple[Workload, Implementation]], machine: Machine, residency: Residency) -> str:
     """What a measurement will hold, in words."""
     needed = session.needed(machine, residency)
-    held = max((sum(map(needed, batch)) for batch in session.batches(calls, machine, residency)), default=0.0)
-    return machine.budget.use(machine.limits.probe_bytes, held)
+    probes = machine.limits.probe_bytes
+    held = [call for call in calls if machine.budget.refusal(needed(call), probes) is None]
+    most = max((sum(map(needed, batch)) for batch in session.batches(held, machine, residency)), default=0.0)
+    return machine.budget.use(probes, most)
 
 
 def _device_figures() -> dict[str, float]:
