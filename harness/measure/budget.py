@@ -98,9 +98,9 @@ class Budget:
         """
         most = PROGRAM_BYTES + probe_bytes + max(probe_bytes, held_bytes)
         return (
-            f"about {most / 1e9:.1f} GB of memory are used at the most: {PROGRAM_BYTES / 1e9:.1f} by the program, "
+            f"About {most / 1e9:.1f} GB of memory are used at the most: {PROGRAM_BYTES / 1e9:.1f} by the program, "
             f"{probe_bytes / 1e9:.1f} by probes, {held_bytes / 1e9:.1f} by operands; "
-            f"{self.free_bytes / 1e9:.1f} are free, and {self.total_bytes / 1e9:.1f} the budget"
+            f"{self.free_bytes / 1e9:.1f} are free, and {self.total_bytes / 1e9:.1f} the budget."
         )
 
     def batches(self, calls: Iterable[T], needed: Callable[[T], float], probe_bytes: float) -> Iterator[list[T]]:

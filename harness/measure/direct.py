@@ -72,7 +72,8 @@ class DirectCalls:
 
         if self._before_sample:
             self._before_sample()
-        seconds = self._timer.seconds(todo, before) / self.calls
+        between = before if self._before_call or self._donated else None
+        seconds = self._timer.seconds(todo, between) / self.calls
         if self._donated:
             self._hand_on(todo[-1], copies[-1])
         if not self._timer.on_device and not self.overhead_s:

@@ -70,12 +70,13 @@ def judged(
     quiet = calm_samples(series, levels, probes) & possible
     enough = quiet.sum() >= min_samples
     used = quiet if enough else possible
-    # Memory may have had two speeds: what is shown belongs together.
-    beside = floor_at(*np.median(rates[used][:, [READ, MULTIPLY_ADD]], axis=0))
     if follows == "core":
         # Neither memory nor arithmetic changes its time. Where no sample is calm, a core that was slower took so much longer.
+        beside = floor_at(levels[READ].level, levels[MULTIPLY_ADD].level)
         ratio = beside.us / (seconds * 1e6) / (1.0 if enough else rates[:, CORE] / levels[CORE].level)
     else:
+        # Memory may have had two speeds: what is shown belongs together.
+        beside = floor_at(*np.median(rates[used][:, [READ, MULTIPLY_ADD]], axis=0))
         ratio = np.array([floor_at(*pair).us for pair in rates[:, [READ, MULTIPLY_ADD]]]) / (seconds * 1e6)
     latency_us = median_interval(seconds[used] * 1e6)
     return replace(

@@ -182,8 +182,7 @@ class Ceilings(Columns):
             this host; "" in records that do not say, which are of their own run.
         read_gbs, copy_gbs, triad_gbs: memory bandwidth, decimal GB/s, written and read bytes counted once each.
         read_slow_gbs: the lower of two speeds that the memory had by turns meanwhile; None where it had one.
-        cache_read_gbs: read bandwidth per cache level (`L2`), decimal GB/s. A level that reads no faster than the next is not
-            listed: where it ends cannot be told.
+        cache_read_gbs: read bandwidth per cache level (`L2`), decimal GB/s, of those that are told from the next by their rate.
         cache_end_bytes: the largest working set that was read at that speed, per level; what the machine tells is the host's
             `cache_bytes`. Empty in records from before it was measured.
         working_set_bytes: sizes that were read again and again, smallest first (`measure.mountain`).

@@ -27,7 +27,7 @@ from ..host.exclusive import Device, device_name, device_number
 from ..host.memory import free_bytes
 from ..host.nvidia import gpu_state
 from ..measure import session
-from ..measure.budget import Budget
+from ..measure.budget import FAR_BYTES, Budget
 from ..measure.ceilings import measure_limits
 from ..measure.choice import chosen as chosen_implementations
 from ..measure.choice import chosen_peers
@@ -130,7 +130,7 @@ def measure(
     budget = Budget.of(_free_bytes(), config.memory.budget_gb)
     calls = asked.calls(config.kernel.ops)
     if "step" in config.kernel.ops:
-        calls |= asked.steps(depths(asked, budget.total_bytes))
+        calls |= asked.steps(depths(asked, budget.total_bytes - FAR_BYTES))
     draw = _drawing(config.weights, calls)
     if not calls:
         raise nothing_called(config, asked)
@@ -169,7 +169,7 @@ def measure(
         timer=timer,
     )
     if sweep is None:
-        print(f"roofcast: {_memory_use(chosen_calls, machine, wanted.residency)}", file=sys.stderr)
+        print(f"\n  {_memory_use(chosen_calls, machine, wanted.residency)}")
     to_record = recorder(asked, calls, this_run, here, limits, timer.note, _device_figures if is_gpu else dict, sizes)
     records = [to_record(result) for result in passed_over]
     try:

@@ -17,7 +17,7 @@ from roofcast.harness import cli
 from roofcast.harness.gate import command
 from roofcast.harness.gate.selftest import command as selftest
 from roofcast.harness.gate.worker import Worker
-from roofcast.harness.measure import prepare
+from roofcast.harness.measure import timer
 
 ROOT = Path(__file__).parent.parent.parent
 MODEL = (Path(__file__).parent.parent / "tiny.yaml").read_text(encoding="utf-8")
@@ -198,10 +198,10 @@ def test_the_whole_step_of_some_layers_is_one_kernel_more():
 
 
 def test_a_kernel_that_was_prepared_beside_somebody_else_is_settled_before_it_is_sampled(monkeypatch):
-    """A call seems to take a second until its loop is planned, and then what it takes."""
+    """A call seems to take a second until its samples are planned, and then what it takes."""
     late_s = itertools.count()
-    clock = SimpleNamespace(perf_counter=lambda: time.perf_counter() + min(next(late_s), 5))
-    monkeypatch.setattr(prepare, "time", clock)
+    clock = SimpleNamespace(perf_counter=lambda: time.perf_counter() + min(next(late_s), 8))
+    monkeypatch.setattr(timer, "time", clock)
     worker = Worker()
     worker.open(question(residency="warm", free_bytes=1e9, seed=0))
     ready = worker.prepare("rope 6x16", dispatch_us=1e4)

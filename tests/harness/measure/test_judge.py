@@ -7,10 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from roofcast.harness.measure import judge
+from roofcast.harness.measure.cache_levels import Level, Levels
+from roofcast.harness.measure.caches import Caches
 from roofcast.harness.measure.ceilings import Limits, Probe
 from roofcast.harness.measure.prepare import Kernel
 from roofcast.harness.measure.result import Result
 from roofcast.harness.measure.rounds import Series
+from roofcast.harness.measure.statistics import Calm
 from roofcast.harness.store.figures import Ceilings
 from roofcast.kernels.gemv import Gemv
 from roofcast.kernels.registry import implementations
@@ -20,12 +23,15 @@ CEILINGS = Ceilings(
     read_gbs=READ_GBS,
     copy_gbs=15,
     triad_gbs=15,
-    cache_read_gbs={"L1": 400, "L2": 100},
     multiply_add_gflops=PEAK_GFLOPS,
     matmul_gflops={"f32": PEAK_GFLOPS},
     dispatch_us=10,
 )
-LIMITS = Limits(CEILINGS, Probe("read", lambda: READ_GBS), Probe("multiply_add", lambda: PEAK_GFLOPS))
+LEVELS = Levels((Level("L1", 2**15, 4e4), Level("L2", 2**20, 1e4)), READ_GBS, 2**22)
+LIMITS = Limits(
+    CEILINGS, LEVELS, Caches.rotated(2**20), Probe("read", lambda: READ_GBS), Probe("multiply_add", lambda: PEAK_GFLOPS)
+)
+CALM = [Calm(READ_GBS), Calm(PEAK_GFLOPS)]
 GEMV = Gemv(n=256, k=512, weight_format="f32")
 
 
@@ -37,7 +43,7 @@ def ready() -> Result:
 
 def judged(seconds: list[float], rates: list[list[float]]) -> Result:
     series = Series(seconds, rates, rates, "test")
-    return judge.judged(ready(), series, LIMITS, np.array([READ_GBS, PEAK_GFLOPS]), np.array([READ_GBS, PEAK_GFLOPS]), 3)
+    return judge.judged(ready(), series, LIMITS, CALM, np.array([READ_GBS, PEAK_GFLOPS]), 3)
 
 
 FLOOR_S = 256 * 512 * 4 / READ_GBS / 1e9
@@ -73,15 +79,16 @@ def test_what_waits_for_its_core_is_judged_by_the_core_beside_it() -> None:
     limits = replace(LIMITS, core=Probe("core", lambda: 8.0))
     fast, slow = [READ_GBS / 10, PEAK_GFLOPS, 8.0], [READ_GBS, PEAK_GFLOPS, 4.0]
     rates, seconds = [fast] * 3 + [slow] * 2, [1e-6] * 3 + [2e-6] * 2
-    levels = np.array([READ_GBS, PEAK_GFLOPS, 8.0])
-    result = judge.judged(ready(), Series(seconds, rates, rates, "test"), limits, levels, levels, 3, "core")
+    fastest = np.array([READ_GBS, PEAK_GFLOPS, 8.0])
+    levels = [Calm(one) for one in fastest]
+    result = judge.judged(ready(), Series(seconds, rates, rates, "test"), limits, levels, fastest, 3, "core")
     assert result.timed is not None
     assert (result.timed.bound, result.timed.follows) == ("latency", "core")
     assert list(result.timed.calm) == [True] * 3 + [False] * 2
     assert result.timed.latency_us.point == pytest.approx(1.0)
     assert result.timed.ratio.point == pytest.approx(1e6 * FLOOR_S)
     # Where no sample is calm, all of them say the same of the kernel.
-    never = judge.judged(ready(), Series([2e-6] * 5, [slow] * 5, [slow] * 5, "test"), limits, levels, levels, 3, "core")
+    never = judge.judged(ready(), Series([2e-6] * 5, [slow] * 5, [slow] * 5, "test"), limits, levels, fastest, 3, "core")
     assert never.timed is not None
     assert never.timed.ratio.point == pytest.approx(1e6 * FLOOR_S)
     assert never.timed.disturbance == pytest.approx(0.5)

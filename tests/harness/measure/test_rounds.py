@@ -107,7 +107,7 @@ def test_a_kernel_that_follows_its_core_survives_a_core_that_is_slow_from_sample
     follows = {"core": Follows((1,), None), "memory": Follows((0,), 0)}
     series = measure(kernels, [read], stopping, usual=[None, None], seed=0, next_to=[near], follows=follows)
     levels = levels_of(series.values(), [None, None])
-    assert levels == pytest.approx([30.0, 8.0], rel=0.02)
+    assert [one.level for one in levels] == pytest.approx([30.0, 8.0], rel=0.02)
     quiet = calm_samples(series["core"], levels, follows["core"])
     assert 0 < quiet.sum() < len(quiet)
     assert np.array(series["core"].seconds)[quiet] == pytest.approx(0.1, rel=0.03)

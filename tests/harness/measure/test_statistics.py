@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from roofcast.harness.measure.statistics import Interval, calm, calm_level, disturbance, median_interval
+from roofcast.harness.measure.statistics import Calm, Interval, disturbance, median_interval, speeds
 from scipy import stats
 
 
@@ -43,20 +43,58 @@ def test_one_sample_has_no_spread_to_learn_from() -> None:
 def test_a_neighbour_that_takes_half_of_the_arithmetic_is_seen_though_memory_is_steady() -> None:
     rates = np.full((40, 2), (20.0, 100.0))
     rates[10:30, 1] = 50.0
-    levels = np.array([calm_level(rates[:, 0]), calm_level(rates[:, 1])])
-    mask = calm(rates, levels, 0.15)
-    assert mask.sum() == 20
-    assert not mask[10:30].any()
+    bands = np.stack([Calm.of(rates[:, place]).band(rates[:, place], 0.15) for place in (0, 1)])
+    assert (bands[0] == 0).all()
+    assert set(np.flatnonzero(bands[1] < 0)) == set(range(10, 30))
 
 
 def test_a_run_that_is_disturbed_throughout_is_seen_by_what_is_usual() -> None:
-    rates = np.full((20, 1), 10.0)
-    assert calm(rates, np.array([calm_level(rates[:, 0])]), 0.15).all()
-    levels = np.array([calm_level(rates[:, 0], usual=20.0)])
-    assert not calm(rates, levels, 0.15).any()
-    assert disturbance(rates, levels) == pytest.approx(0.5)
+    rates = np.full(20, 10.0)
+    assert (Calm.of(rates).band(rates, 0.15) == 0).all()
+    usually = Calm.of(rates, usual=20.0)
+    assert (usually.band(rates, 0.15) < 0).all()
+    assert disturbance(rates[:, None], np.array([usually.level])) == pytest.approx(0.5)
 
 
 def test_the_calm_level_is_neither_the_median_nor_one_lucky_sample() -> None:
-    rates = np.array([10.0] * 18 + [20.0] * 12 + [90.0])
-    assert calm_level(rates) == 20.0
+    assert Calm.of(np.array([10.0] * 18 + [20.0] * 12 + [90.0])).level == 20.0
+
+
+NOISE = np.random.default_rng(0)
+SLOW, FAST = NOISE.normal(33, 1, 100), NOISE.normal(54, 1.5, 60)
+
+
+def test_a_memory_with_two_speeds_is_calm_at_both_and_not_between_them() -> None:
+    both = np.concatenate([SLOW, FAST])
+    assert speeds(both) == pytest.approx((54, 33), rel=0.02)
+    calm = Calm.of(both, has_speeds=True)
+    assert list(calm.band(np.array([54.0, 47.0, 42.0, 33.0, 29.0, 20.0]), 0.15)) == [0, 0, -1, 1, 1, -1]
+    # The probe of a core has one speed: what slows it is a neighbour.
+    assert Calm.of(both).slower is None
+
+
+@pytest.mark.parametrize(
+    "scattered",
+    [NOISE.uniform(15, 33, 100), np.concatenate([SLOW, NOISE.uniform(10, 30, 40)]), NOISE.lognormal(3, 0.5, 200)],
+    ids=["evenly", "below", "widely"],
+)
+def test_a_neighbour_who_comes_and_goes_makes_no_second_speed(scattered: np.ndarray) -> None:
+    assert speeds(scattered)[1] is None
+
+
+def test_a_few_fast_samples_are_no_level_that_others_are_held_against() -> None:
+    rates = np.concatenate([SLOW, FAST[:10]])
+    assert speeds(rates)[0] == pytest.approx(34, rel=0.05)
+    assert speeds(rates)[1] is None
+    assert (Calm.of(rates, has_speeds=True).band(rates, 0.15) == 0).mean() > 0.95
+
+
+def test_a_run_that_keeps_to_one_speed_is_calm_though_another_is_usual() -> None:
+    assert (Calm.of(SLOW, usual=54.0, has_speeds=True).band(SLOW, 0.15) == 1).mean() > 0.95
+    scattered = NOISE.uniform(15, 45, 100)
+    assert Calm.of(scattered, usual=54.0, has_speeds=True).slower is None
+
+
+@pytest.mark.parametrize("count", range(1, 8))
+def test_few_samples_have_one_speed(count: int) -> None:
+    assert speeds(np.arange(1.0, count + 1))[1] is None

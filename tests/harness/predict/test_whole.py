@@ -53,9 +53,9 @@ def kernels_of(plan: Plan, timed, run: str = "a", latency_us: float = 10.0) -> l
 def test_all_layers_are_measured_where_they_fit() -> None:
     needs = decode_step(SMALL)
     size = weight_bytes(needs) + kv_bytes(needs)
-    # Room for the arrays twice. Norms are no part of what is counted as weights.
-    assert depths(asked(SMALL), 2.001 * size) == (16,)
-    few, many = depths(asked(SMALL), 1.999 * size)
+    # Norms are no part of what is counted as weights.
+    assert depths(asked(SMALL), 1.001 * size) == (16,)
+    few, many = depths(asked(SMALL), 0.999 * size)
     assert few < many < 16
 
 
@@ -74,8 +74,8 @@ def test_another_librarys_step_is_not_taken_for_ours(timed) -> None:
 def test_two_depths_are_measured_where_the_model_does_not_fit() -> None:
     few, many = depths(asked(LARGE), 100e9)
     assert few == many // 2 > 1
-    sizes = [sum(one.nbytes for one in DecodeStep.of(LARGE, n).composition.arrays().values()) for n in (few, many, 1)]
-    assert 80e9 < sizes[0] + 2 * sizes[1] <= 100e9
+    sizes = [sum(one.nbytes for one in DecodeStep.of(LARGE, n).composition.arrays().values()) for n in (few, many)]
+    assert 80e9 < sum(sizes) <= 100e9
     # However little there is, two depths separate the layers from what stands around them.
     assert depths(asked(LARGE), 0) == (1, 2)
 
@@ -92,7 +92,7 @@ def test_depths_are_whole_periods_of_the_window() -> None:
 def test_depths_are_whole_periods_above_the_dense_layers_at_the_bottom(name: str, bottom: int, period: int) -> None:
     step = Step(model_named(name), 2048)
     assert depths(asked(step), 0) == (bottom + period, bottom + 2 * period)
-    few, many = depths(asked(step), 400e9)
+    few, many = depths(asked(step), 200e9)
     assert bottom < few < many < step.model.layers
     assert (few - bottom) % period == (many - bottom) % period == 0
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from roofcast.harness.measure import ceilings
+from roofcast.harness.measure.budget import Budget
 from roofcast.harness.measure.spent import Spent, both, compiling
 from roofcast.harness.store import known_ceilings
 from roofcast.harness.store.figures import Ceilings
@@ -43,17 +44,19 @@ def test_a_damaged_file_is_none(content: str, tmp_path: Path) -> None:
 
 def test_one_process_measures_and_those_after_it_do_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[tuple[str, str]] = []
-    monkeypatch.setattr(ceilings, "STREAM_MULTIPLE", 1)
-    monkeypatch.setattr(ceilings, "_fastest", lambda workload, backend, timer, code="": _probe(asked, workload.label, code))
-    shelf = Shelf(tmp_path, "host")
-    first = ceilings.measure_limits("cpu", {"L2": 2**16}, ("f32",), shelf=shelf)
-    assert {code for _, code in asked[:-2]} == {""}
+    monkeypatch.setattr(ceilings, "_PREPARED", {})
+    monkeypatch.setattr(ceilings, "fastest", lambda workload, backend, timer, code="": _probe(asked, workload.label, code))
+    shelf, budget = Shelf(tmp_path, "host"), Budget(4e7, 2e7)
+    first = ceilings.measure_limits("cpu", {"L2": 2**16}, ("f32",), budget, shelf=shelf)
+    assert {code for _, code in asked} == {""}
     asked.clear()
-    later = ceilings.measure_limits("cpu", {"L2": 2**16}, ("f32",), shelf=shelf)
-    assert later.ceilings == first.ceilings
+    ceilings._PREPARED.clear()
+    later = ceilings.measure_limits("cpu", {"L2": 2**16}, ("f32",), budget, shelf=shelf)
+    assert (later.ceilings, later.levels) == (first.ceilings, first.levels)
     assert [code for _, code in asked] == ["the fastest"] * 2
     monkeypatch.setattr(known_ceilings, "FRESH_S", 0.0)
-    assert ceilings.measure_limits("cpu", {"L2": 2**16}, ("f32",), shelf=shelf).ceilings.probed_at > first.ceilings.probed_at
+    again = ceilings.measure_limits("cpu", {"L2": 2**16}, ("f32",), budget, shelf=shelf)
+    assert again.ceilings.probed_at > first.ceilings.probed_at
 
 
 def _probe(asked: list[tuple[str, str]], label: str, code: str) -> ceilings.Probe:
