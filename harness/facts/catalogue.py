@@ -51,6 +51,13 @@ def resolve(group: str, name: str) -> str:
     raise UsageError(f"{group} must be a file in conf/{group} or one of their aliases; got {name!r}; {hint}")
 
 
+def check_aliases(facts: Mapping[str, Any], where: str) -> None:
+    """Raises UsageError unless the aliases of a file are a list of texts, or not given."""
+    aliases = facts.get("aliases", [])
+    if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
+        raise UsageError(f"{where} must be a list of texts; got {aliases!r}")
+
+
 @cache
 def _spellings(group: str) -> Mapping[str, str]:
     aliases = {_plain(alias): name for name in names(group) for alias in facts(group, name).get("aliases", ())}

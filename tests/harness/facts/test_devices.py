@@ -186,7 +186,7 @@ def test_a_file_without_bandwidth_is_refused():
 @pytest.mark.parametrize("value", [0, -3350])
 def test_a_bandwidth_must_be_above_zero(value):
     assert refusal(changed("memories.hbm.bandwidth_gbs.value", value)) == (
-        f"device H100_SXM: memories.hbm.bandwidth_gbs: value must be a finite number above 0; got {value}"
+        f"device H100_SXM: memories.hbm.bandwidth_gbs: value must be a number from 1e-06 to 1e+12; got {value}"
     )
 
 

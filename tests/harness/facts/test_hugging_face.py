@@ -254,12 +254,10 @@ def test_unusable_configurations_are_explained(architecture: str, changes: dict[
         model_from_hugging_face(_config(architecture) | changes)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"), [("{", "Expecting"), ("[1]", "holds an object; got list"), (None, "No such file")]
-)
+@pytest.mark.parametrize(("content", "message"), [("{", "Expecting"), ("[1]", "holds list"), (None, "No such file")])
 def test_unreadable_files_are_named(content: str | None, message: str, tmp_path: Path) -> None:
     file = tmp_path / "broken.json"
     if content is not None:
         file.write_text(content)
-    with pytest.raises(UsageError, match=rf"model must name a .*config\.json.*broken\.json.*{message}|{message}.*broken\.json"):
+    with pytest.raises(UsageError, match=rf"model must name a readable file of plain data .*broken\.json': .*{message}"):
         model_from_hugging_face(file)

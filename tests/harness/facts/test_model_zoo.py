@@ -185,7 +185,7 @@ def test_other_files_are_not_taken_for_one():
         ({"extra_attention_params": {"num_kv_groups": "8"}}, "num_kv_groups must be an integer from 1; got '8'"),
         ({"extra_attention_params": {"num_kv_groups": 5}}, "model.kv_heads must divide heads, which is 32; got 5"),
         ({"moe": 8}, "model.moe must be a mapping with num_experts and top_k; got 8"),
-        ({"share_embedding_weights": "yes"}, "model.tied must be true or false; got 'yes'"),
+        ({"share_embedding_weights": "yes"}, "model.share_embedding_weights must be true or false; got 'yes'"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(change, sentence):
