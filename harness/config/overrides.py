@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import itertools
+import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from hydra.core.config_store import ConfigStore
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -20,17 +19,16 @@ from omegaconf.errors import OmegaConfBaseException
 from ..errors import UsageError
 from ..facts import catalogue
 from ..facts.devices import HERE
-from ..facts.model_zoo import model_facts_from_model_zoo, section_of
-from ..facts.models import model_facts_from_hugging_face
+from .own_files import entry, is_file
+from .quoting import literal, texts
 from .schemas import SCHEMAS, FormatChoice, KernelChoice, Timing
 
-_CHOICE = re.compile(r"^(?P<group>model|device)=(?P<names>[\w./~ -]+(?:,[\w./~ -]+)*)$")
-_TEXT = re.compile(
-    r"^(?P<key>base|head|output|rows|published|kernels|weights|results|xla_flags)=(?P<text>[^'\",]*[~^@{}=][^'\",]*)$"
-)
-"""A commit in one of git's spellings, flags, or a path from the home folder: Hydra's grammar has no place for them."""
-_SUITE = re.compile(r"^suite=(?P<options>(?!null$)[^'\"].*)$")
-"""What pytest is given, in which quotes and brackets are pytest's."""
+_GROUP = re.compile(r"[+~]*(?:model|device|format|kernel|timing|experiment|hydra/\w+)(?:@[\w.:]*)?")
+_OUTSIDE = re.compile(r"\.\.|(?:^|[\s'\"(\[,])/")
+"""What leads out of the folder of a group's entries."""
+_PATHS = ("results", "output", "plots", "rows", "published", "kernels", "steps", "weights", "hydra.sweep.dir")
+_TEXTS = (*_PATHS, "base", "head", "save", "suite", "xla_flags", "engine", "model.name")
+"""Keys whose values are texts: paths, commits in git's spellings, what pytest or XLA is given, names."""
 _SWEEPS = {"-m", "--multirun"}
 _WRITES = re.compile(r"^(?P<key>output|rows)=(?P<path>[^$,]+)$")
 """A file to write, its name the same in all jobs of a sweep."""
@@ -47,7 +45,8 @@ def prepared(overrides: Sequence[str]) -> list[str]:
     """
     # Hydra's own parser takes no overrides on both sides of an option.
     flags = [one for one in overrides if one in _SWEEPS]
-    return [*flags, *(_prepared(one) for one in overrides if one not in _SWEEPS)]
+    is_sweep = bool(flags) or "hydra.mode=MULTIRUN" in overrides
+    return [*flags, *(_prepared(one, is_sweep) for one in overrides if one not in _SWEEPS)]
 
 
 def check_written_once(overrides: Sequence[str]) -> None:
@@ -64,48 +63,61 @@ def check_written_once(overrides: Sequence[str]) -> None:
 
 def with_files(words: Sequence[str]) -> list[str]:
     """The words of a command line whose first ones name files, as overrides."""
-    named = list(itertools.takewhile(lambda word: "=" not in word and not word.startswith("-"), words))
-    listed = ",".join("'" + name.replace("\\", "\\\\").replace("'", "\\'") + "'" for name in named)
+    named = list(itertools.takewhile(_names_a_file, words))
+    listed = ",".join(literal(home("files", name)) for name in named)
     return [*([f"files=[{listed}]"] if named else []), *words[len(named) :]]
 
 
-def _prepared(override: str) -> str:
-    if suite := _SUITE.match(override):
-        text = suite["options"].replace("'", "\\'")
-        return f"suite='{text}'"
-    if text := _TEXT.match(override):
-        quoted = f"{text['key']}='{text['text']}'"
-        _TYPED[quoted] = override
-        return quoted
-    match = _CHOICE.match(override)
-    if match is None or (match["group"], match["names"]) == ("device", "null"):
-        return override
-    names = [_entry(match["group"], name.strip()) for name in match["names"].split(",")]
-    return f"{match['group']}={','.join(names)}"
+def _names_a_file(word: str) -> bool:
+    key = word.partition("=")[0]
+    if word.startswith("-") or key in _keys("import"):
+        return False
+    return "=" not in word or os.path.exists(word)
+
+
+def home(key: str, path: str) -> str:
+    """The path with `~` as the home folder, which a shell makes of it only where it is a word's beginning.
+
+    Raises:
+        UsageError: if there is no such user.
+    """
+    if not path.startswith("~"):
+        return path
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError:
+        raise UsageError(f"{key} must be a path, in which ~ stands for a home folder; got {path!r}, and no such user") from None
+
+
+def _prepared(override: str, is_sweep: bool) -> str:
+    key, equals, right = override.partition("=")
+    if equals and key in ("model", "device") and (key, right) != ("device", "null"):
+        names = [right] if is_file(right) and os.path.exists(os.path.expanduser(right)) else texts(override, is_sweep=True)
+        names = ["null"] if right == "null" else names
+        return override if names is None else f"{key}={','.join(_entry(key, name.strip()) for name in names)}"
+    if equals and key in _TEXTS and (found := texts(override, is_sweep)) is not None:
+        return f"{key}={','.join(_as_text(key, text) for text in found)}"
+    if equals and _GROUP.fullmatch(key) and _OUTSIDE.search(right):
+        raise UsageError(f"{key.lstrip('+~')} must be the name of one entry; got {right!r}, which is a path")
+    return override
+
+
+def _as_text(key: str, text: str) -> str:
+    said = literal(home(key, text) if key in _PATHS else text)
+    if said != text:
+        _TYPED[f"{key}={said}"] = f"{key}={text}"
+    return said
 
 
 def _entry(group: str, name: str) -> str:
     if (group, name) == ("device", HERE):
         return HERE
-    path = Path(name).expanduser()
-    if path.suffix not in (".json", ".yaml", ".yml"):
+    if not is_file(name):
         return catalogue.resolve(group, name)
-    if path.suffix == ".json":
-        facts = model_facts_from_hugging_face(path)
-    else:
-        try:
-            facts = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
-            raise UsageError(f"{group} must name a readable YAML file; got {name!r}: {_one_line(error)}") from None
-    if group == "model" and (zoo := section_of(facts)):
-        facts = model_facts_from_model_zoo(*zoo) | {"source": f"{path.name}, a configuration of Cerebras Model Zoo"}
-    if not isinstance(facts, dict):
-        raise UsageError(f"{group} file must hold a mapping of fields; got {type(facts).__name__} in {name!r}")
-    # Hydra looks group entries up by name: a name with a slash or a dot would be a path.
-    title = re.sub(r"[^A-Za-z0-9_-]", "-", f"{path.parent.name}-{path.stem}" if path.stem == "config" else path.stem)
-    entry = _registered(group, title, OmegaConf.create({"name": title} | facts))
-    _TYPED[f"{group}={entry}"] = f"{group}={path.resolve()}"
-    return entry
+    path = Path(home(group, name))
+    found = entry(group, path)
+    _TYPED[f"{group}={found}"] = f"{group}={path.resolve()}"
+    return found
 
 
 _TYPED: dict[str, str] = {}
@@ -129,17 +141,6 @@ def typed_words(more: Mapping[str, str] | None = None) -> Mapping[str, str]:
     """What `as_typed` knows, with what another process knew added to it."""
     _TYPED.update(more or {})
     return dict(_TYPED)
-
-
-def _registered(group: str, name: str, node: DictConfig) -> str:
-    """The name that an entry is found by: its own, lengthened where a packaged entry or another file has that one."""
-    store = ConfigStore.instance()
-    others = store.repo.get(group, {})
-    # Hydra would take the packaged entry without a word.
-    while name in catalogue.names(group) or (f"{name}.yaml" in others and others[f"{name}.yaml"].node != node):
-        name += "-file"
-    store.store(group=group, name=name, node=node)
-    return name
 
 
 def check(config: DictConfig, verb: str) -> None:
