@@ -91,15 +91,23 @@ def home(key: str, path: str) -> str:
 
 def _prepared(override: str, is_sweep: bool) -> str:
     key, equals, right = override.partition("=")
-    if equals and key in ("model", "device") and (key, right) != ("device", "null"):
-        names = [right] if is_file(right) and os.path.exists(os.path.expanduser(right)) else texts(override, is_sweep=True)
-        names = ["null"] if right == "null" else names
-        return override if names is None else f"{key}={','.join(_entry(key, name.strip()) for name in names)}"
-    if equals and key in _TEXTS and (found := texts(override, is_sweep)) is not None:
-        return f"{key}={','.join(_as_text(key, text) for text in found)}"
-    if equals and _GROUP.fullmatch(key) and _OUTSIDE.search(right):
+    if not equals or (key, right) == ("device", "null"):
+        return override
+    found = None
+    if key in ("model", "device"):
+        found = [right] if right == "null" or (_is_there(right) and is_file(right)) else texts(override, is_sweep=True)
+        found = found and [_entry(key, name.strip()) for name in found]
+    elif key in _TEXTS:
+        # What is there is meant, with its commas.
+        found = texts(override, is_sweep and not (key in _PATHS and _is_there(right)))
+        found = found and [_as_text(key, text) for text in found]
+    if found is None and _GROUP.fullmatch(key) and _OUTSIDE.search(right):
         raise UsageError(f"{key.lstrip('+~')} must be the name of one entry; got {right!r}, which is a path")
-    return override
+    return override if found is None else f"{key}={','.join(found)}"
+
+
+def _is_there(path: str) -> bool:
+    return os.path.exists(os.path.expanduser(path))
 
 
 def _as_text(key: str, text: str) -> str:
@@ -166,6 +174,8 @@ def check(config: DictConfig, verb: str) -> None:
         if not any(key == name or key.startswith(f"{name}.") for key in given):
             raise UsageError(f"{name} must have a value; ~{name} took it away")
     for name, value in given.items():
+        if name in _PATHS and str(value).startswith("~"):
+            raise UsageError(f"{name} must be a path; in a file of configuration ~ stands for no home folder; got {value!r}")
         if isinstance(value, int) and abs(value) > _LARGEST:
             raise UsageError(f"{name} must be a whole number of at most {_LARGEST:g}; got {value}")
 

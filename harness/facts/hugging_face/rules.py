@@ -187,7 +187,7 @@ def each_layer(name: str, *accepted: Any) -> Rule:
         if not isinstance(told, list):
             raise UsageError(f"{one_each}; got {told!r}")
         if len(told) != layers:
-            raise UsageError(f"{one_each}; got {len(told)}")
+            raise UsageError(f"{one_each}; got {len(told)} entries")
         for layer, one in enumerate(told):
             if type(one) is not type(accepted[0]) or one not in accepted:
                 raise UsageError(f"{one_each}; got {one!r} for layer {layer}")
