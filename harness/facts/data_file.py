@@ -140,6 +140,8 @@ def _check(found: dict[Any, Any]) -> None:
         elif isinstance(value, dict):
             for name, one in value.items():
                 _check_text(where or "its keys", str(name))
+                if not str(name).isprintable():
+                    raise _RefusedError(f"has the key {name!r}, which is no name")
                 if _INSTANTIATED.fullmatch(str(name)):
                     raise _RefusedError(f"has {name}{f' in {where}' if where else ''}, but nothing of it is called")
                 waiting.append((f"{where}.{name}" if where else str(name), depth + 1, one))

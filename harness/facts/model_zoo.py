@@ -149,6 +149,7 @@ def _kv_heads(where: str, section: Mapping[str, Any], heads: int) -> int:
     has_groups = _one_of(where, section, "attention_module", _MODULES, "aiayn_attention")
     extra = _inner(where, section, "extra_attention_params", "num_kv_groups")
     groups = _whole(f"{where}.extra_attention_params", extra, "num_kv_groups", 1)
+    extra.check_spelling(f"{where}.extra_attention_params.")
     return groups if has_groups else heads
 
 
@@ -162,13 +163,12 @@ def _mixture(where: str, section: Mapping[str, Any], d_ff: int) -> dict[str, Any
     """Every layer's feed-forward is one where there are several experts, each as wide as a dense one."""
     key = "moe" if section.get("moe") is not None else "moe_params"
     told, inner = _inner(where, section, key, "num_experts and top_k"), f"{where}.{key}"
-    experts = _whole(inner, told, "num_experts", 1)
+    experts, top_k = (_whole(inner, told, name, 1) for name in ("num_experts", "top_k"))
+    shared = _whole(inner, told, "num_shared_experts", None) or 0
+    told.check_spelling(f"{inner}.")
     if experts == 1:
         return {}
-    shared = _whole(inner, told, "num_shared_experts", None) or 0
-    mixture = {"experts": experts, "top_k": _whole(inner, told, "top_k", 1), "d_ff_expert": d_ff, "shared_experts": shared}
-    told.check_spelling(f"{inner}.")
-    return {"d_ff": 0, "mixture": mixture}
+    return {"d_ff": 0, "mixture": {"experts": experts, "top_k": top_k, "d_ff_expert": d_ff, "shared_experts": shared}}
 
 
 def _inner(where: str, section: Mapping[str, Any], key: str, what: str) -> Asked:

@@ -51,6 +51,7 @@ def test_plain_data_is_read(name: str, text: str, found: Any, written) -> None:
         ("a.yaml", 'a: {b: "${oc.env:HOME}"}\n', "has ${ in a.b, but nothing of it is interpolated"),
         ("a.yaml", '"${oc.env:HOME}": 1\n', "has ${ in its keys, but nothing of it is interpolated"),
         ("a.json", r'{"a": ["\u0024{x}"]}', "has ${ in a[0], but nothing of it is interpolated"),
+        ("a.json", '{"a": {"b\\u001b": 1}}', "has the key 'b\\x1b', which is no name"),
         ("a.yaml", "a: ???\n", "has no value for a, which is ???"),
         ("a.json", r'{"a": "\ud800"}', "has half of a surrogate pair in a, which no text can hold"),
         ("a.yaml", r'a: "\ud800"', "found invalid Unicode character escape code, at line 1"),
