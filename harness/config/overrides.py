@@ -30,8 +30,8 @@ _PATHS = ("results", "output", "plots", "rows", "published", "kernels", "steps",
 _TEXTS = (*_PATHS, "base", "head", "save", "suite", "xla_flags", "engine", "model.name")
 """Keys whose values are texts: paths, commits in git's spellings, what pytest or XLA is given, names."""
 _SWEEPS = {"-m", "--multirun"}
-_WRITES = re.compile(r"^(?P<key>output|rows)=(?P<path>[^$,]+)$")
-"""A file to write, its name the same in all jobs of a sweep."""
+_WRITES = ("output", "plots", "rows")
+"""What is written, and would be written anew by each job of a sweep."""
 
 
 def prepared(overrides: Sequence[str]) -> list[str]:
@@ -54,10 +54,11 @@ def check_written_once(overrides: Sequence[str]) -> None:
     if not _SWEEPS & set(overrides):
         return
     for one in overrides:
-        if (found := _WRITES.match(one)) and found["path"] != "null":
+        key, found = one.partition("=")[0], texts(one, is_sweep=True)
+        if key in _WRITES and found is not None and len(found) == 1 and "$" not in found[0]:
             raise UsageError(
-                f"{found['key']} must name another file for every job of a sweep, such as "
-                f"{found['key']}='x-${{hydra:job.num}}.csv'; got {found['path']!r}"
+                f"{key} must name another file for every job of a sweep, such as "
+                f"{key}='x-${{hydra:job.num}}.csv'; got {found[0]!r}"
             )
 
 

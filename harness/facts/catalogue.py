@@ -15,6 +15,8 @@ import yaml
 from ... import conf
 from ..errors import UsageError
 
+_LONGEST = 200
+"""Characters of a name. What is nearest to a longer one would take long to find."""
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -42,6 +44,8 @@ def resolve(group: str, name: str) -> str:
     Raises:
         UsageError: if nothing in the group has that name; names the nearest ones.
     """
+    if len(name) > _LONGEST:
+        raise UsageError(f"{group} must be a name of at most {_LONGEST} characters; got {len(name)}, beginning {name[:20]!r}")
     known = _spellings(group)
     key = _plain(name)
     if key in known:

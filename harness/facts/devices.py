@@ -29,7 +29,7 @@ _MEMORY = [one.name for one in fields(Memory) if one.name != "name"]
 _ENVELOPE = [one.name for one in fields(Envelope)]
 _ENVELOPE_QUANTITIES = [one.name for one in fields(Envelope) if one.type == "Quantity | None"]
 
-_COUNTED = re.compile(r"\s*([^a-z]+?)\s*[x\u00d7]\s*(.*)", re.IGNORECASE | re.DOTALL)
+_COUNTED = re.compile(r"([^a-z\u00d7]+)[x\u00d7](.*)", re.IGNORECASE | re.DOTALL)
 
 
 def is_here(device: Any) -> bool:
@@ -58,9 +58,11 @@ def target(text: str) -> tuple[Envelope, int]:
     counted = _COUNTED.fullmatch(text)
     if not counted:
         return device_named(text), 1
-    count, name = counted.groups()
+    count, name = (part.strip() for part in counted.groups())
     if not re.fullmatch(r"0*[1-9][0-9]{0,5}", count):
-        raise UsageError(f"device count must be a whole number from 1 to 999999, as in 8xH100_SXM; got {count!r} in {text!r}")
+        raise UsageError(
+            f"device count must be a whole number from 1 to 999999, as in 8xH100_SXM; got {count[:20]!r} in {text[:40]!r}"
+        )
     return device_named(name), int(count)
 
 

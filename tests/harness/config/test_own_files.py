@@ -5,8 +5,10 @@ import io
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,8 +68,8 @@ ZOO = {
         }
     }
 }
-BASES = {"chip.yaml": CHIP, "chip.json": CHIP, "model.yaml": MODEL, "model.json": MODEL, "zoo.yaml": ZOO}
-BASES |= {"llama4/config.json": LLAMA4, "qwen/config.json": QWEN}
+OURS = {"chip.yaml": CHIP, "chip.json": CHIP, "model.yaml": MODEL, "model.json": MODEL}
+THEIRS = {"zoo.yaml": ZOO, "llama4/config.json": LLAMA4, "qwen/config.json": QWEN}
 
 TEXTS = ("${oc.env:ROOFCAST_SECRET}", "${results}", "\\${x}", "???", "here", "\ud800", "\x1b[31m", "=1+1", "a" * 5000, "")
 NUMBERS = (None, True, False, 0, -1, 1, 2, 3, 7, 10**9, 10**18, 10**30, 1e-300, 1e300, float("nan"), float("inf"), 0.5)
@@ -127,9 +129,9 @@ def changed(draw: st.DrawFn, tree: dict[str, Any]) -> dict[str, Any]:
 
 
 @st.composite
-def files(draw: st.DrawFn) -> tuple[str, str]:
-    name = draw(st.sampled_from(sorted(BASES)))
-    tree = draw(changed(BASES[name]))
+def files(draw: st.DrawFn, bases: dict[str, dict[str, Any]]) -> tuple[str, str]:
+    name = draw(st.sampled_from(sorted(bases)))
+    tree = draw(changed(bases[name]))
     return name, json.dumps(tree) if name.endswith(".json") else yaml.dump(tree, allow_unicode=False)
 
 
@@ -145,39 +147,60 @@ MORE = st.lists(
 )
 
 
-@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
-@given(files(), MORE, st.sampled_from(["o.csv", "a=b,c.json", "ü(1).md"]))
+OUTPUTS = st.sampled_from(["o.csv", "a=b,c.json", "ü(1).md"])
+HALF = settings(max_examples=EXAMPLES // 2, suppress_health_check=[HealthCheck.too_slow])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", list(sys.argv))
+        patch.setenv("ROOFCAST_SECRET", SECRET)
+        patch.setenv("HYDRA_FULL_ERROR", "0")
+        yield
+
+
+def check(file: tuple[str, str], more: list[str], output: str, *codes: int) -> None:
+    """Asks about a file in a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+        here = Path(folder)
+        name, content = file
+        path = here / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+        asked = [f"device={name}", "model=gpt2"] if name.startswith("chip") else [f"model={name}", "device=h100"]
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            code = cli.run(["predict", *asked, f"output={output}", "results=kept", *more])
+        said = err.getvalue()
+        assert code in (codes or (cli.OK, cli.USAGE)), said
+        assert "Traceback" not in said
+        if code == cli.USAGE and "-m" not in more:
+            assert said.startswith("roofcast: "), said
+            assert len(said.splitlines()) == 1, said
+            assert len(said) < 5000
+        files = [one for one in here.rglob("*") if one.is_file()]
+        written = {one.relative_to(here).parts[0] for one in files} - {name.partition("/")[0]}
+        assert written <= {*(output.split(",") if "-m" in more else [output]), "kept"}
+        assert not any(SECRET in text for text in (out.getvalue(), said, *(one.read_text(errors="replace") for one in files)))
+
+
+@HALF
+@given(files(OURS), MORE, OUTPUTS)
 @example(("chip.yaml", "defaults: [{/model@_global_.hydra.callbacks.x: model}, _self_]"), [], "o.csv")
 @example(("model.yaml", "_target_: builtins.dict\nx: {_target_: pathlib.Path.touch, self: WRITTEN}"), ["-m"], "o.csv")
 @example(("chip.yaml", yaml.dump(CHIP | {"note": "${oc.env:ROOFCAST_SECRET}"})), [], "o.csv")
-def test_whatever_a_file_holds(
-    tmp_path_factory: pytest.TempPathFactory,
-    monkeypatch: pytest.MonkeyPatch,
-    file: tuple[str, str],
-    more: list[str],
-    output: str,
-) -> None:
-    folder = tmp_path_factory.mktemp("whatever")
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", list(sys.argv))
-    monkeypatch.setenv("ROOFCAST_SECRET", SECRET)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    name, content = file
-    path = folder / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(content, encoding="utf-8")
-    asked = [f"device={name}", "model=gpt2"] if name.startswith("chip") else [f"model={name}", "device=h100"]
-    out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err):
-        code = cli.run(["predict", *asked, f"output={output}", "results=kept", *more])
-    said = err.getvalue()
-    assert code in (cli.OK, cli.USAGE), said
-    assert "Traceback" not in said
-    if code == cli.USAGE and "-m" not in more:
-        assert said.startswith("roofcast: "), said
-        assert len(said.splitlines()) == 1, said
-        assert len(said) < 5000
-    written = {one.relative_to(folder).parts[0] for one in folder.rglob("*") if one.is_file()} - {name.partition("/")[0]}
-    assert written <= {output, "kept"}
-    told = [one.read_text(encoding="utf-8", errors="replace") for one in folder.rglob("*") if one.is_file()]
-    assert not any(SECRET in text for text in (out.getvalue(), said, *told))
+def test_whatever_a_file_of_our_form_holds(file: tuple[str, str], more: list[str], output: str) -> None:
+    check(file, more, output)
+
+
+@HALF
+@given(files(THEIRS), MORE, OUTPUTS)
+@example(("llama4/config.json", json.dumps(LLAMA4 | {"num_hidden_layers": "${oc.env:ROOFCAST_SECRET}"})), [], "o.csv")
+def test_whatever_a_file_of_theirs_holds(file: tuple[str, str], more: list[str], output: str) -> None:
+    check(file, more, output)
+
+
+def test_the_files_that_are_changed_are_taken_as_they_are() -> None:
+    for name, tree in (OURS | THEIRS).items():
+        check((name, json.dumps(tree) if name.endswith(".json") else yaml.dump(tree)), [], "o.csv", cli.OK)

@@ -130,3 +130,19 @@ def test_no_choice_leads_out_of_its_group(group: str, form: str, tmp_path: Path,
         assert said.out == ""
         assert len(said.err.splitlines()) == 1
         assert "must be" in said.err
+
+
+def test_a_file_of_configuration_knows_no_home_folder(tmp_path: Path, capsys) -> None:
+    (tmp_path / "own" / "experiment").mkdir(parents=True)
+    (tmp_path / "own" / "experiment" / "mine.yaml").write_text("# @package _global_\nresults: ~/x\n")
+    assert cli.run(["table", "--config-dir", str(tmp_path / "own"), "experiment=mine"]) == cli.USAGE
+    assert (
+        "results must be a path; in a file of configuration ~ stands for no home folder; got '~/x'" in capsys.readouterr().err
+    )
+    assert [one.name for one in tmp_path.iterdir()] == ["own"]
+
+
+@pytest.mark.parametrize("written", ["output='a,b.csv'", "output=a b.csv", "output='~/x.csv'"])
+def test_a_sweep_does_not_write_one_file_of_any_name_over_and_over(written: str, capsys) -> None:
+    assert cli.run(["predict", "-m", "device=h100", "context=1,2", written]) == cli.USAGE
+    assert "output must name another file for every job of a sweep" in capsys.readouterr().err

@@ -201,6 +201,13 @@ def test_what_is_no_text_is_refused(path, value, sentence):
     assert refusal(changed(path, value)) == f"device H100_SXM: {sentence}"
 
 
+@pytest.mark.parametrize("text", [" " * 100_000, "9" * 100_000, "8x" * 50_000, " x" * 50_000, "h100" * 50_000])
+def test_a_name_of_any_length_is_refused_at_once(text):
+    with pytest.raises(UsageError) as raised:
+        target(text)
+    assert len(str(raised.value)) < 400
+
+
 def test_the_number_of_memories_is_bounded():
     tier = facts("device", "H100_SXM")["memories"]["hbm"]
     assert "memories must be at most 16; got 17" in refusal(changed("memories", {f"m{one}": tier for one in range(17)}))
