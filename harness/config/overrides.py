@@ -176,7 +176,7 @@ def check(config: DictConfig, verb: str) -> None:
             raise UsageError(f"{name} must have a value; ~{name} took it away")
     for name, value in given.items():
         if name in _PATHS and str(value).startswith("~"):
-            raise UsageError(f"{name} must be a path; in a file of configuration ~ stands for no home folder; got {value!r}")
+            raise UsageError(f"{name} must be a path; ~ stands for a home folder only where it is typed first; got {value!r}")
         if isinstance(value, int) and abs(value) > _LARGEST:
             raise UsageError(f"{name} must be a whole number of at most {_LARGEST:g}; got {value}")
 

@@ -226,6 +226,7 @@ _DEEPSEEK3: Table = {
         scale=key("routed_scaling_factor", otherwise=2.5),
     ),
 }
+_ROPED = listed("no_rope_layers", all_but_each(4, "no_rope_layer_interval"))
 _LLAMA4_STEP = whole("interleave_moe_layer_step", otherwise=1)
 _LLAMA4: Table = {
     **_LLAMA,
@@ -241,11 +242,7 @@ _LLAMA4: Table = {
         renormalised=False,
     ),
     # Attention within chunks; a chunk is the most that a token of such a layer sees.
-    "window": windows(
-        key("attention_chunk_size", otherwise=8192),
-        listed("no_rope_layers", all_but_each(4, "no_rope_layer_interval")),
-        called="chunked_attention",
-    ),
+    "window": windows(key("attention_chunk_size", otherwise=8192), _ROPED, called="chunked_attention"),
 }
 _BERT: Table = {
     **_LLAMA,

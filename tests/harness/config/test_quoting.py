@@ -88,15 +88,15 @@ def test_a_sweep_is_over_texts_between_commas(tmp_path: Path) -> None:
 
 
 def test_the_home_folder_is_meant_by_its_sign(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HOME", str(tmp_path / "own"))
     for key in ("results", "output", "plots", "rows", "published", "kernels", "steps", "weights"):
         for typed in (f"{key}=~/a b", f"{key}='~/a b'"):
             (override,) = prepared([typed])
-            assert understood(override) == f"{tmp_path}/home/a b"
+            assert understood(override) == f"{tmp_path}/own/a b"
         with pytest.raises(UsageError, match=f"{key} must be a path, in which ~ stands for a home folder; got '~nobody.csv'"):
             prepared([f"{key}=~nobody.csv"])
-    assert prepared(["-m", "results=~/a,~/b"]) == ["-m", f"results={tmp_path}/home/a,{tmp_path}/home/b"]
-    assert with_files(["~/x.json"]) == [f"files=[{tmp_path}/home/x.json]"]
+    assert prepared(["-m", "results=~/a,~/b"]) == ["-m", f"results={tmp_path}/own/a,{tmp_path}/own/b"]
+    assert with_files(["~/x.json"]) == [f"files=[{tmp_path}/own/x.json]"]
     assert prepared(["base=~1"]) == ["base='~1'"]
 
 
@@ -132,14 +132,12 @@ def test_no_choice_leads_out_of_its_group(group: str, form: str, tmp_path: Path,
         assert "must be" in said.err
 
 
-def test_a_file_of_configuration_knows_no_home_folder(tmp_path: Path, capsys) -> None:
-    (tmp_path / "own" / "experiment").mkdir(parents=True)
-    (tmp_path / "own" / "experiment" / "mine.yaml").write_text("# @package _global_\nresults: ~/x\n")
-    assert cli.run(["table", "--config-dir", str(tmp_path / "own"), "experiment=mine"]) == cli.USAGE
+def test_what_is_composed_knows_no_home_folder(tmp_path: Path, capsys) -> None:
+    assert cli.run(["predict", "device=h100", "model.name='~/x'", "results=${model.name}"]) == cli.USAGE
     assert (
-        "results must be a path; in a file of configuration ~ stands for no home folder; got '~/x'" in capsys.readouterr().err
+        "results must be a path; ~ stands for a home folder only where it is typed first; got '~/x'" in capsys.readouterr().err
     )
-    assert [one.name for one in tmp_path.iterdir()] == ["own"]
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("written", ["output='a,b.csv'", "output=a b.csv", "output='~/x.csv'"])
