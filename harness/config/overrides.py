@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import MissingConfigException
+from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -27,8 +27,9 @@ _GROUP = re.compile(r"[+~]*(?:model|device|format|kernel|timing|experiment|hydra
 _OUTSIDE = re.compile(r"\.\.|(?:^|[\s'\"(\[,])/")
 """What leads out of the folder of a group's entries."""
 _PATHS = ("results", "output", "plots", "rows", "published", "kernels", "steps", "weights", "hydra.sweep.dir")
-_TEXTS = (*_PATHS, "base", "head", "save", "suite", "xla_flags", "engine", "model.name")
-"""Keys whose values are texts: paths, commits in git's spellings, what pytest or XLA is given, names."""
+_NAMES = ("engine", "model.name")
+_TEXTS = (*_PATHS, *_NAMES, "base", "head", "save", "suite", "xla_flags")
+"""Keys whose values are texts: paths, names, in which a comma is a sweep's, git's commits, what pytest or XLA is given."""
 _SWEEPS = {"-m", "--multirun"}
 _WRITES = ("output", "plots", "rows")
 """What is written, and would be written anew by each job of a sweep."""
@@ -100,7 +101,7 @@ def _prepared(override: str, is_sweep: bool) -> str:
         found = found and [_entry(key, name.strip()) for name in found]
     elif key in _TEXTS:
         # What is there is meant, with its commas.
-        found = texts(override, is_sweep and not (key in _PATHS and _is_there(right)))
+        found = texts(override, (is_sweep or key in _NAMES) and not (key in _PATHS and _is_there(right)))
         found = found and [_as_text(key, text) for text in found]
     if found is None and _GROUP.fullmatch(key) and _OUTSIDE.search(right):
         raise UsageError(f"{key.lstrip('+~')} must be the name of one entry; got {right!r}, which is a path")
@@ -210,6 +211,9 @@ def explain(error: Exception, verb: str) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return f"{group} must be one of {', '.join(error.options)}; got {name!r}"
+    if isinstance(error, OverrideParseException):
+        hint = ", with other signs than letters and digits in quotes: key=\"'a (b)'\"" if "=" in error.override else ""
+        return f"overrides must have the form key=value{hint}; got {error.override!r}"
     text = _one_line(error)
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     for pattern, sentence in _SENTENCES:
@@ -233,7 +237,6 @@ _SENTENCES = (
     (r"Interpolation key '([^']*)' not found", "a reference must be to a key that there is; got ${{{0}}}"),
     (r"Config group override must be a string", "a group must be given the name of one entry; got null"),
     (r"Could not load '(\w+)/([^']*)'", "{0} must be the name of one entry; got '{1}'"),
-    (r"Error parsing override '([^']*)'", "overrides must have the form key=value; got '{0}'"),
 )
 """What Hydra and OmegaConf say, and how to say it in one sentence."""
 

@@ -73,7 +73,8 @@ def test_any_text_of_a_key_is_taken_or_refused(key: str, text: str) -> None:
     except UsageError as error:
         assert "no such user" in str(error)  # noqa: PT017
         return
-    is_quoted = len(text) > 1 and text[0] in "'\"" and text[-1] == text[0]
+    bare = text.strip()
+    is_quoted = len(bare) > 1 and bare[0] in "'\"" and bare[-1] == bare[0]
     if not (is_quoted or text.startswith("~")):
         assert understood(override) == text
 
@@ -83,6 +84,7 @@ def test_a_sweep_is_over_texts_between_commas(tmp_path: Path) -> None:
     assert prepared(["-m", "results='a,b',c"]) == ["-m", "results='a,b',c"]
     assert prepared(["hydra.mode=MULTIRUN", "base=a#1,b"])[1] == "base='a#1',b"
     assert prepared(["-m", "rows=choice(a,b)"]) == ["-m", "rows=choice(a,b)"]
+    assert prepared(["engine=vllm,a b"]) == ["engine=vllm,'a b'"]
     (tmp_path / "a, b").mkdir()
     assert prepared(["-m", "results=a, b"]) == ["-m", "results='a, b'"]
 
