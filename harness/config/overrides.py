@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -132,6 +133,12 @@ def _entry(group: str, name: str) -> str:
 
 _TYPED: dict[str, str] = {}
 """Override as Hydra got it -> as it was typed, where `prepared` changed more than the spelling of a name."""
+
+
+def of_job() -> list[str]:
+    """The overrides of the job that runs, references in them as they stand: what they refer to may be nobody's business."""
+    given: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return list(given)
 
 
 def as_typed(overrides: Sequence[str]) -> str:
