@@ -19,8 +19,8 @@ from ..facts.model_zoo import model_facts_from_model_zoo, section_of
 from ..facts.models import model_from
 from .quoting import literal
 
-_LONGEST = 1000
-"""Characters of a sentence on a file, which may hold values of any length."""
+_LONGEST_NAME, _LONGEST = 200, 1000
+"""Characters of a name, and of a sentence on a file, which may hold values of any length."""
 
 
 def is_file(name: str) -> bool:
@@ -57,8 +57,8 @@ def _model_facts(given: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _check(group: str, facts: Mapping[str, Any]) -> None:
     name = facts["name"]
-    if not isinstance(name, str):
-        raise UsageError(f"{group} name must be a text; got {name!r}")
+    if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
+        raise UsageError(f"{group} name must be a text of 1 to {_LONGEST_NAME} characters; got {name!r}")
     (device_from if group == "device" else model_from)(facts, name)
 
 

@@ -49,5 +49,5 @@ def _parser() -> OverridesParser:
 def _read(override: str) -> Override | None:
     try:
         return _parser().parse_override(override)
-    except HydraException:
+    except (HydraException, RecursionError):
         return None

@@ -16,6 +16,9 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from roofcast.harness import cli
+from roofcast.harness.config.own_files import entry
+from roofcast.harness.config.registration import register
+from roofcast.harness.errors import UsageError
 from roofcast.harness.facts import catalogue
 
 EXAMPLES = int(os.environ.get("ROOFCAST_EXAMPLES", "60"))
@@ -204,3 +207,37 @@ def test_whatever_a_file_of_theirs_holds(file: tuple[str, str], more: list[str],
 def test_the_files_that_are_changed_are_taken_as_they_are() -> None:
     for name, tree in (OURS | THEIRS).items():
         check((name, json.dumps(tree) if name.endswith(".json") else yaml.dump(tree)), [], "o.csv", cli.OK)
+
+
+@pytest.mark.parametrize(
+    ("name", "tree", "sentence"),
+    [
+        ("model.json", MODEL | {"name": "a" * 201}, "model name must be a text of 1 to 200 characters; got 'aaa"),
+        ("model.yaml", MODEL | {"name": ""}, "model name must be a text of 1 to 200 characters; got ''"),
+        ("model.yaml", MODEL | {"layres": 3}, "model.layres is not a field; did you mean layers?"),
+        ("chip.json", CHIP | {"name": 5}, "device name must be a text of 1 to 200 characters; got 5"),
+        ("chip.yaml", CHIP | {"name": "here"}, "name must not be here"),
+        ("chip.yaml", {"architectures": ["x"]}, "there is no field 'architectures'"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_named(name: str, tree: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text(json.dumps(tree))
+    with pytest.raises(UsageError) as raised:
+        entry(name.partition(".")[0].replace("chip", "device"), path)
+    assert sentence in str(raised.value)
+    assert str(raised.value).endswith(f"; in '{path}'")
+
+
+def test_a_file_keeps_its_name_apart_from_words_of_the_grammar(tmp_path: Path) -> None:
+    register(["predict"])
+    for stem, found in (
+        ("null", "null-file"),
+        ("true", "true-file"),
+        ("007", "file-007"),
+        ("here", "here-file"),
+        ("a+b", "a-b"),
+    ):
+        path = tmp_path / f"{stem}.yaml"
+        path.write_text(yaml.dump(CHIP))
+        assert entry("device", path) == found
