@@ -32,28 +32,30 @@ _NAMES = ("engine", "model.name")
 _TEXTS = (*_PATHS, *_NAMES, "base", "head", "save", "suite", "xla_flags")
 """Keys whose values are texts: paths, names, in which a comma is a sweep's, git's commits, what pytest or XLA is given."""
 _SWEEPS = {"-m", "--multirun"}
+_SWEEP_MODE = "hydra.mode=MULTIRUN"
 _WRITES = ("output", "plots", "rows")
 """What is written, and would be written anew by each job of a sweep."""
 
 
 def prepared(overrides: Sequence[str]) -> list[str]:
-    """Overrides with models and devices under the names that Hydra knows.
+    """Overrides with models and devices under the names that Hydra knows, and texts as its grammar takes them.
 
-    `model=FILE.json` is a Hugging Face configuration, `model=FILE.yaml` and `device=FILE.yaml` are files like
-    those in `conf/`, or a model's of Cerebras Model Zoo; each becomes an entry of its group. Everything else is left to Hydra.
+    `model=FILE` and `device=FILE` are files like those in `conf/`, or a model's of Hugging Face or Cerebras Model Zoo; each
+    becomes an entry of its group. Everything else is left to Hydra.
 
     Raises:
-        UsageError: for a name that no file or alias has, or a file that cannot be read.
+        UsageError: for a name that no file or alias has, a file that cannot be read or is wrong, a choice that is a path, or a
+            home folder of nobody.
     """
     # Hydra's own parser takes no overrides on both sides of an option.
     flags = [one for one in overrides if one in _SWEEPS]
-    is_sweep = bool(flags) or "hydra.mode=MULTIRUN" in overrides
+    is_sweep = bool(flags) or _SWEEP_MODE in overrides
     return [*flags, *(_prepared(one, is_sweep) for one in overrides if one not in _SWEEPS)]
 
 
 def check_written_once(overrides: Sequence[str]) -> None:
     """Raises UsageError for a file that each job of a sweep would write anew."""
-    if not _SWEEPS & set(overrides):
+    if not {*_SWEEPS, _SWEEP_MODE} & set(overrides):
         return
     for one in overrides:
         key, found = one.partition("=")[0], texts(one, is_sweep=True)
