@@ -43,7 +43,8 @@ _UNSTATED_BITS = 8.0
 _KV_BITS = 16.0
 _SIZE = re.compile(r"[-_ ]?(?:\d+ ?GB|\d+c|NVL\d+)$", re.IGNORECASE)
 _MAKER = re.compile(r"^(?:NVIDIA|AMD|Intel|Google|Apple|HGX|DGX)[-_ ]", re.IGNORECASE)
-_TOKENS = r"(\d{1,9}(?:\.\d+)?k?)"
+_TOKENS = r"([0-9]{1,3}(?:,[0-9]{3}){1,3}|[0-9]{1,9}(?:\.[0-9]{1,9})? ?[km]?)(?: ?tok(?:en)?s?)?"
+_MOST_TOKENS = 10**9
 
 
 @dataclass(frozen=True)
@@ -171,13 +172,21 @@ def situation(row: Published) -> Situation:
 
 
 def tokens(context: str) -> tuple[float, float]:
-    """Tokens of the prompt and generated, as a context text says them; typical ones where it says nothing."""
+    """Tokens of the prompt and generated, as a context text says them; typical ones where there is none.
+
+    Raises:
+        UsageError: for a text that is not understood, or of more tokens than any model takes.
+    """
     text = context.strip().lower()
+    if not text:
+        return _DEFAULT_TOKENS
     for pattern, meaning in _CONTEXTS:
         if match := re.fullmatch(pattern, text):
             prompt, generated = meaning(*(_thousands(group) if group else 0.0 for group in match.groups()))
+            if prompt + generated > _MOST_TOKENS:
+                raise UsageError(f"context must be at most {_MOST_TOKENS} tokens; got {context!r}")
             return prompt, max(1.0, generated)
-    return _DEFAULT_TOKENS
+    raise UsageError(f"context must be a text such as in1024/out128, tg128 @d512, 2048, 128K, or short; got {context[:100]!r}")
 
 
 _CONTEXTS: tuple[tuple[str, Callable[..., tuple[float, float]]], ...] = (
@@ -261,7 +270,8 @@ def _number(field: str, text: str) -> float:
 
 
 def _thousands(text: str) -> float:
-    return float(text[:-1]) * 1024 if text.endswith("k") else float(text)
+    number, unit = text.replace(",", "").rstrip("km "), text[-1:]
+    return float(number) * {"k": 2**10, "m": 2**20}.get(unit, 1)
 
 
 def _chips(text: str) -> int:

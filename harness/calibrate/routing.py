@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import cache, reduce
+from functools import cache
 from math import comb
 
 from ...kernels.model import Mixture
@@ -58,12 +58,19 @@ def _ways(k: int, chips: int, top: int, groups: int, size: int, most: int) -> in
         }
     )
 
-    def with_another(sofar: Counts, _: int) -> Counts:
+    def together(some: Counts, others: Counts) -> Counts:
         more: Counts = Counter()
-        for (held, taken), ways in sofar.items():
-            for (held_there, taken_there), ways_there in on_one.items():
+        for (held, taken), ways in some.items():
+            for (held_there, taken_there), ways_there in others.items():
                 if held + held_there <= top and taken + taken_there <= k:
                     more[held + held_there, taken + taken_there] += ways * ways_there
         return more
 
-    return reduce(with_another, range(chips), Counter({(0, 0): 1}))[top, k]
+    # By squaring, for a rack has many chips.
+    found, doubled = Counter({(0, 0): 1}), on_one
+    while chips:
+        if chips & 1:
+            found = together(found, doubled)
+        chips >>= 1
+        doubled = together(doubled, doubled) if chips else doubled
+    return found[top, k]

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, open_dict
 
 from ..config import registration
 from ..config.filters import as_filters
-from ..config.overrides import check, check_written_once, explain, prepared, with_files
+from ..config.overrides import check, check_written_once, explain, of_job, prepared, with_files
 from ..errors import UsageError
 from .exits import OK, NobodyReadsError, complain, typed
 
@@ -36,7 +36,7 @@ def run(verb: str, overrides: Sequence[str], action: Callable[[DictConfig], int]
         is_running = True
         try:
             if HydraConfig.get().mode is RunMode.MULTIRUN and verb != _SWEEPS_AS_ONE:
-                print(f"\n{' '.join(HydraConfig.get().overrides.task) or 'defaults'}")
+                print(f"\n{' '.join(of_job()) or 'defaults'}")
             check(config, verb)
             codes.append(action(config))
         except UsageError as error:

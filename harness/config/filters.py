@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import UsageError
+from .quoting import literal
 
 KEYS = (
     "grid",
@@ -42,8 +43,8 @@ def as_filters(overrides: Sequence[str]) -> list[str]:
         if equals and not key.startswith("hydra.") and key not in KEYS:
             raise UsageError(f"{key} is not a key of a grid, which takes {', '.join(KEYS)}; got {one!r}")
         if key in _LISTS and equals:
-            quoted = ",".join(f"'{name.strip()}'" for name in value.strip("[]").split(","))
-            found.append(f"{_LISTS[key]}=[{quoted}]")
+            names = ",".join(literal(name.strip()) for name in value.strip("[]").split(","))
+            found.append(f"{_LISTS[key]}=[{names}]")
         else:
             found.append(f"only.kv={value}" if key == "format.kv" else one)
     return found

@@ -5,111 +5,142 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import itertools
+import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from hydra.core.config_store import ConfigStore
-from hydra.errors import MissingConfigException
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ..errors import UsageError
 from ..facts import catalogue
 from ..facts.devices import HERE
-from ..facts.model_zoo import model_facts_from_model_zoo, section_of
-from ..facts.models import model_facts_from_hugging_face
+from .own_files import entry, is_file
+from .quoting import literal, texts
 from .schemas import SCHEMAS, FormatChoice, KernelChoice, Timing
 
-_CHOICE = re.compile(r"^(?P<group>model|device)=(?P<names>[\w./~ -]+(?:,[\w./~ -]+)*)$")
-_TEXT = re.compile(
-    r"^(?P<key>base|head|output|rows|published|kernels|weights|results|xla_flags)=(?P<text>[^'\",]*[~^@{}=][^'\",]*)$"
-)
-"""A commit in one of git's spellings, flags, or a path from the home folder: Hydra's grammar has no place for them."""
-_SUITE = re.compile(r"^suite=(?P<options>(?!null$)[^'\"].*)$")
-"""What pytest is given, in which quotes and brackets are pytest's."""
+_GROUP = re.compile(r"[+~]*(?:model|device|format|kernel|timing|experiment|hydra/\w+)(?:@[\w.:]*)?")
+_OUTSIDE = re.compile(r"\.\.|(?:^|[\s'\"(\[,])/")
+"""What leads out of the folder of a group's entries."""
+_PATHS = ("results", "output", "plots", "rows", "published", "kernels", "steps", "weights", "hydra.sweep.dir")
+_NAMES = ("engine", "model.name")
+_TEXTS = (*_PATHS, *_NAMES, "base", "head", "save", "suite", "xla_flags")
+"""Keys whose values are texts: paths, names, in which a comma is a sweep's, git's commits, what pytest or XLA is given."""
 _SWEEPS = {"-m", "--multirun"}
-_WRITES = re.compile(r"^(?P<key>output|rows)=(?P<path>[^$,]+)$")
-"""A file to write, its name the same in all jobs of a sweep."""
+_SWEEP_MODE = "hydra.mode=MULTIRUN"
+_WRITES = ("output", "plots", "rows")
+"""What is written, and would be written anew by each job of a sweep."""
 
 
 def prepared(overrides: Sequence[str]) -> list[str]:
-    """Overrides with models and devices under the names that Hydra knows.
+    """Overrides with models and devices under the names that Hydra knows, and texts as its grammar takes them.
 
-    `model=FILE.json` is a Hugging Face configuration, `model=FILE.yaml` and `device=FILE.yaml` are files like
-    those in `conf/`, or a model's of Cerebras Model Zoo; each becomes an entry of its group. Everything else is left to Hydra.
+    `model=FILE` and `device=FILE` are files like those in `conf/`, or a model's of Hugging Face or Cerebras Model Zoo; each
+    becomes an entry of its group. Everything else is left to Hydra.
 
     Raises:
-        UsageError: for a name that no file or alias has, or a file that cannot be read.
+        UsageError: for a name that no file or alias has, a file that cannot be read or is wrong, a choice that is a path, or a
+            home folder of nobody.
     """
     # Hydra's own parser takes no overrides on both sides of an option.
     flags = [one for one in overrides if one in _SWEEPS]
-    return [*flags, *(_prepared(one) for one in overrides if one not in _SWEEPS)]
+    is_sweep = bool(flags) or _SWEEP_MODE in overrides
+    return [*flags, *(_prepared(one, is_sweep) for one in overrides if one not in _SWEEPS)]
 
 
 def check_written_once(overrides: Sequence[str]) -> None:
     """Raises UsageError for a file that each job of a sweep would write anew."""
-    if not _SWEEPS & set(overrides):
+    if not {*_SWEEPS, _SWEEP_MODE} & set(overrides):
         return
     for one in overrides:
-        if (found := _WRITES.match(one)) and found["path"] != "null":
+        key, found = one.partition("=")[0], texts(one, is_sweep=True)
+        if key in _WRITES and found is not None and len(found) == 1 and "$" not in found[0]:
             raise UsageError(
-                f"{found['key']} must name another file for every job of a sweep, such as "
-                f"{found['key']}='x-${{hydra:job.num}}.csv'; got {found['path']!r}"
+                f"{key} must name another file for every job of a sweep, such as "
+                f"{key}='x-${{hydra:job.num}}.csv'; got {found[0]!r}"
             )
 
 
 def with_files(words: Sequence[str]) -> list[str]:
     """The words of a command line whose first ones name files, as overrides."""
-    named = list(itertools.takewhile(lambda word: "=" not in word and not word.startswith("-"), words))
-    listed = ",".join("'" + name.replace("\\", "\\\\").replace("'", "\\'") + "'" for name in named)
+    named = list(itertools.takewhile(_names_a_file, words))
+    listed = ",".join(literal(home("files", name)) for name in named)
     return [*([f"files=[{listed}]"] if named else []), *words[len(named) :]]
 
 
-def _prepared(override: str) -> str:
-    if suite := _SUITE.match(override):
-        text = suite["options"].replace("'", "\\'")
-        return f"suite='{text}'"
-    if text := _TEXT.match(override):
-        quoted = f"{text['key']}='{text['text']}'"
-        _TYPED[quoted] = override
-        return quoted
-    match = _CHOICE.match(override)
-    if match is None or (match["group"], match["names"]) == ("device", "null"):
+def _names_a_file(word: str) -> bool:
+    key = word.partition("=")[0]
+    if word.startswith("-") or key in _keys("import"):
+        return False
+    return "=" not in word or os.path.exists(word)
+
+
+def home(key: str, path: str) -> str:
+    """The path with `~` as the home folder, which a shell makes of it only where it is a word's beginning.
+
+    Raises:
+        UsageError: if there is no such user.
+    """
+    if not path.startswith("~"):
+        return path
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError:
+        raise UsageError(f"{key} must be a path, in which ~ stands for a home folder; got {path!r}, and no such user") from None
+
+
+def _prepared(override: str, is_sweep: bool) -> str:
+    key, equals, right = override.partition("=")
+    if not equals or (key, right) == ("device", "null"):
         return override
-    names = [_entry(match["group"], name.strip()) for name in match["names"].split(",")]
-    return f"{match['group']}={','.join(names)}"
+    found = None
+    if key in ("model", "device"):
+        found = [right] if right == "null" or (_is_there(right) and is_file(right)) else texts(override, is_sweep=True)
+        found = found and [_entry(key, name.strip()) for name in found]
+    elif key in _TEXTS:
+        # What is there is meant, with its commas.
+        found = texts(override, (is_sweep or key in _NAMES) and not (key in _PATHS and _is_there(right)))
+        found = found and [_as_text(key, text) for text in found]
+    if found is None and _GROUP.fullmatch(key) and _OUTSIDE.search(right):
+        raise UsageError(f"{key.lstrip('+~')} must be the name of one entry; got {right!r}, which is a path")
+    return override if found is None else f"{key}={','.join(found)}"
+
+
+def _is_there(path: str) -> bool:
+    return os.path.exists(os.path.expanduser(path))
+
+
+def _as_text(key: str, text: str) -> str:
+    said = literal(home(key, text) if key in _PATHS else text)
+    if said != text:
+        _TYPED[f"{key}={said}"] = f"{key}={text}"
+    return said
 
 
 def _entry(group: str, name: str) -> str:
     if (group, name) == ("device", HERE):
         return HERE
-    path = Path(name).expanduser()
-    if path.suffix not in (".json", ".yaml", ".yml"):
+    if not is_file(name):
         return catalogue.resolve(group, name)
-    if path.suffix == ".json":
-        facts = model_facts_from_hugging_face(path)
-    else:
-        try:
-            facts = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
-            raise UsageError(f"{group} must name a readable YAML file; got {name!r}: {_one_line(error)}") from None
-    if group == "model" and (zoo := section_of(facts)):
-        facts = model_facts_from_model_zoo(*zoo) | {"source": f"{path.name}, a configuration of Cerebras Model Zoo"}
-    if not isinstance(facts, dict):
-        raise UsageError(f"{group} file must hold a mapping of fields; got {type(facts).__name__} in {name!r}")
-    # Hydra looks group entries up by name: a name with a slash or a dot would be a path.
-    title = re.sub(r"[^A-Za-z0-9_-]", "-", f"{path.parent.name}-{path.stem}" if path.stem == "config" else path.stem)
-    entry = _registered(group, title, OmegaConf.create({"name": title} | facts))
-    _TYPED[f"{group}={entry}"] = f"{group}={path.resolve()}"
-    return entry
+    path = Path(home(group, name))
+    found = entry(group, path)
+    _TYPED[f"{group}={found}"] = f"{group}={path.resolve()}"
+    return found
 
 
 _TYPED: dict[str, str] = {}
 """Override as Hydra got it -> as it was typed, where `prepared` changed more than the spelling of a name."""
+
+
+def of_job() -> list[str]:
+    """The overrides of the job that runs, references in them as they stand: what they refer to may be nobody's business."""
+    given: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return list(given)
 
 
 def as_typed(overrides: Sequence[str]) -> str:
@@ -129,17 +160,6 @@ def typed_words(more: Mapping[str, str] | None = None) -> Mapping[str, str]:
     """What `as_typed` knows, with what another process knew added to it."""
     _TYPED.update(more or {})
     return dict(_TYPED)
-
-
-def _registered(group: str, name: str, node: DictConfig) -> str:
-    """The name that an entry is found by: its own, lengthened where a packaged entry or another file has that one."""
-    store = ConfigStore.instance()
-    others = store.repo.get(group, {})
-    # Hydra would take the packaged entry without a word.
-    while name in catalogue.names(group) or (f"{name}.yaml" in others and others[f"{name}.yaml"].node != node):
-        name += "-file"
-    store.store(group=group, name=name, node=node)
-    return name
 
 
 def check(config: DictConfig, verb: str) -> None:
@@ -165,6 +185,8 @@ def check(config: DictConfig, verb: str) -> None:
         if not any(key == name or key.startswith(f"{name}.") for key in given):
             raise UsageError(f"{name} must have a value; ~{name} took it away")
     for name, value in given.items():
+        if name in _PATHS and str(value).startswith("~"):
+            raise UsageError(f"{name} must be a path; ~ stands for a home folder only where it is typed first; got {value!r}")
         if isinstance(value, int) and abs(value) > _LARGEST:
             raise UsageError(f"{name} must be a whole number of at most {_LARGEST:g}; got {value}")
 
@@ -198,6 +220,9 @@ def explain(error: Exception, verb: str) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
         return f"{group} must be one of {', '.join(error.options)}; got {name!r}"
+    if isinstance(error, OverrideParseException):
+        hint = ", with other signs than letters and digits in quotes: key=\"'a (b)'\"" if "=" in error.override else ""
+        return f"overrides must have the form key=value{hint}; got {error.override!r}"
     text = _one_line(error)
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     for pattern, sentence in _SENTENCES:
@@ -221,7 +246,6 @@ _SENTENCES = (
     (r"Interpolation key '([^']*)' not found", "a reference must be to a key that there is; got ${{{0}}}"),
     (r"Config group override must be a string", "a group must be given the name of one entry; got null"),
     (r"Could not load '(\w+)/([^']*)'", "{0} must be the name of one entry; got '{1}'"),
-    (r"Error parsing override '([^']*)'", "overrides must have the form key=value; got '{0}'"),
 )
 """What Hydra and OmegaConf say, and how to say it in one sentence."""
 

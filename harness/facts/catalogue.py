@@ -15,6 +15,8 @@ import yaml
 from ... import conf
 from ..errors import UsageError
 
+_LONGEST = 200
+"""Characters of a name. What is nearest to a longer one would take long to find."""
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -42,6 +44,8 @@ def resolve(group: str, name: str) -> str:
     Raises:
         UsageError: if nothing in the group has that name; names the nearest ones.
     """
+    if len(name) > _LONGEST:
+        raise UsageError(f"{group} must be a name of at most {_LONGEST} characters; got {len(name)}, beginning {name[:20]!r}")
     known = _spellings(group)
     key = _plain(name)
     if key in known:
@@ -49,6 +53,13 @@ def resolve(group: str, name: str) -> str:
     near = dict.fromkeys(known[match] for match in difflib.get_close_matches(key, known, n=5, cutoff=0.5))
     hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names(group))}"
     raise UsageError(f"{group} must be a file in conf/{group} or one of their aliases; got {name!r}; {hint}")
+
+
+def check_aliases(facts: Mapping[str, Any], where: str) -> None:
+    """Raises UsageError unless the aliases of a file are a list of texts, or not given."""
+    aliases = facts.get("aliases", [])
+    if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
+        raise UsageError(f"{where} must be a list of texts; got {aliases!r}")
 
 
 @cache

@@ -15,20 +15,21 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from ..errors import UsageError
+from .catalogue import check_aliases, resolve
 from .catalogue import facts as facts_of
-from .catalogue import resolve
 from .envelope import Envelope, Memory, Quantity
 
 HERE = "here"
 """The device by whose name this machine is asked for."""
 
+_MOST_MEMORIES = 16
 _QUANTITY = [one.name for one in fields(Quantity)]
 _QUANTITY_REQUIRED = [one.name for one in fields(Quantity) if one.default is MISSING]
 _MEMORY = [one.name for one in fields(Memory) if one.name != "name"]
 _ENVELOPE = [one.name for one in fields(Envelope)]
 _ENVELOPE_QUANTITIES = [one.name for one in fields(Envelope) if one.type == "Quantity | None"]
 
-_COUNTED = re.compile(r"\s*([^a-z]+?)\s*[x\u00d7]\s*(.*)", re.IGNORECASE | re.DOTALL)
+_COUNTED = re.compile(r"([^a-z\u00d7]+)[x\u00d7](.*)", re.IGNORECASE | re.DOTALL)
 
 
 def is_here(device: Any) -> bool:
@@ -57,9 +58,11 @@ def target(text: str) -> tuple[Envelope, int]:
     counted = _COUNTED.fullmatch(text)
     if not counted:
         return device_named(text), 1
-    count, name = counted.groups()
+    count, name = (part.strip() for part in counted.groups())
     if not re.fullmatch(r"0*[1-9][0-9]{0,5}", count):
-        raise UsageError(f"device count must be a whole number from 1 to 999999, as in 8xH100_SXM; got {count!r} in {text!r}")
+        raise UsageError(
+            f"device count must be a whole number from 1 to 999999, as in 8xH100_SXM; got {count[:20]!r} in {text[:40]!r}"
+        )
     return device_named(name), int(count)
 
 
@@ -73,10 +76,18 @@ def device_from(facts: Mapping[str, Any], name: str) -> Envelope:
     """
     where = f"device {name}"
     _check_fields(facts, where, (*_ENVELOPE, "aliases"), ("name", "kind", "memories", "weights_in"))
+    for field in ("name", "kind", "weights_in", "platform", "architecture", "note"):
+        if not isinstance(facts.get(field, ""), str):
+            raise UsageError(f"{where}: {field} must be a text; got {facts[field]!r}")
+    check_aliases(facts, f"{where}: aliases")
+    if name == HERE:
+        raise UsageError(f"{where}: name must not be {HERE}, which is this machine's")
     if facts["name"] != name:
         raise UsageError(f"{where}: name must be that of the file; got {facts['name']!r}")
     memories = _mapping(facts["memories"], f"{where}: memories")
     peaks = _mapping(facts.get("peak_tflops", {}), f"{where}: peak_tflops")
+    if len(memories) > _MOST_MEMORIES:
+        raise UsageError(f"{where}: memories must be at most {_MOST_MEMORIES}; got {len(memories)}")
     return Envelope(
         name=name,
         kind=facts["kind"],
@@ -127,4 +138,7 @@ def _check_fields(given: Any, where: str, accepted: Iterable[str], required: Ite
 def _mapping(given: Any, where: str) -> Mapping[Any, Any]:
     if not isinstance(given, Mapping):
         raise UsageError(f"{where} must be a mapping of fields to values; got {given!r}")
+    for field in given:
+        if not isinstance(field, str) or not re.fullmatch(r"[\w-]{1,40}", field):
+            raise UsageError(f"{where}: names of fields must be of letters, digits, _ and -, 40 at the most; got {field!r}")
     return given

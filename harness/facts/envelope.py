@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from ..errors import UsageError
+from .bounds import LEAST_FIGURE, MOST_FIGURE
 
 Basis = Literal["measured", "datasheet", "derived", "recalled"]
 Kind = Literal["cpu", "gpu", "tpu", "wafer", "lpu", "rdu", "soc", "accelerator"]
@@ -30,7 +31,7 @@ class Quantity:
     """One figure and where it comes from.
 
     Attributes:
-        value: finite and above 0, in the unit that the field's name says.
+        value: from `LEAST_FIGURE` to `MOST_FIGURE`, in the unit that the field's name says.
         source: who says so.
         date: of the source, as year, year-month or year-month-day.
         basis: `measured` on such a machine, the vendor's `datasheet`, `derived` from other figures, or `recalled` from
@@ -40,7 +41,7 @@ class Quantity:
         note: what a reader must know before trusting it.
 
     Raises:
-        UsageError: if a figure is not a finite number above 0, low <= value <= high does not hold, or the provenance
+        UsageError: if a figure is no number within these bounds, low <= value <= high does not hold, or the provenance
             is missing.
 
     """
@@ -56,11 +57,13 @@ class Quantity:
     def __post_init__(self) -> None:
         for name in ("value", "low", "high"):
             figure = getattr(self, name)
-            if not (figure is None and name != "value") and not _is_positive(figure):
-                raise UsageError(f"{name} must be a finite number above 0; got {figure!r}")
+            if not (figure is None and name != "value") and not _is_plausible(figure):
+                raise UsageError(f"{name} must be a number from {LEAST_FIGURE:g} to {MOST_FIGURE:g}; got {figure!r}")
         low, high = (self.value if bound is None else bound for bound in (self.low, self.high))
         if not low <= self.value <= high:
             raise UsageError(f"value must lie from low to high; got {self.value} with low {low} and high {high}")
+        if not isinstance(self.note, str):
+            raise UsageError(f"note must be a text; got {self.note!r}")
         if not isinstance(self.source, str) or not self.source.strip():
             raise UsageError(f"source must say where the figure comes from; got {self.source!r}")
         if not isinstance(self.date, str) or not re.fullmatch(r"\d{4}(-\d\d){0,2}", self.date):
@@ -179,6 +182,9 @@ class Envelope:
         if (self.node_power_typical_w or self.node_power_peak_w) and not self.node_chips:
             raise UsageError(f"{where}: node_chips must say how many chips the node's power belongs to; got none")
 
+        if self.node_chips and self.node_chips.value < 1:
+            raise UsageError(f"{where}: node_chips must be at least 1; got {self.node_chips.value}")
+
     @property
     def main(self) -> Memory:
         """The memory that weights stream from in decode."""
@@ -242,8 +248,8 @@ def _quantities_of(record: Any, prefix: str) -> Iterator[tuple[str, Quantity]]:
             yield prefix + one.name, value
 
 
-def _is_positive(figure: Any) -> bool:
-    return isinstance(figure, int | float) and not isinstance(figure, bool) and math.isfinite(figure) and figure > 0
+def _is_plausible(figure: Any) -> bool:
+    return isinstance(figure, int | float) and not isinstance(figure, bool) and LEAST_FIGURE <= figure <= MOST_FIGURE
 
 
 def _not_a_format(name: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import UsageError
+from .asked import Asked
 
 _PARALLEL = ("gptj", "gpt-neox", "gpt_neox", "falcon")
 """Models whose attention and feed-forward read the same input."""
@@ -39,6 +40,18 @@ _NONLINEARITIES: Mapping[str, tuple[bool, str]] = {
 """Nonlinearity -> whether the feed-forward has a gate matrix, and what is applied."""
 _POSITIONS = {"rotary": "rope", "learned": "learned", "alibi": "alibi", "relative": "relative", "fixed": "none", None: "none"}
 """Position embedding -> ours. Sinusoids are computed, not read."""
+_MODULES = {"aiayn_attention": False, "multiquery_attention": True}
+"""Attention module -> whether its keys and values have heads of their own number."""
+_ATTENTIONS = {"scaled_dot_product": True, "dot_product": False}
+_UNKNOWN = (
+    "attention_chunk_size",
+    "attention_sink_tokens",
+    "attention_vertical_column_spacing",
+    "attention_vertical_column_width",
+    "cross_attention_layers",
+    "fixed_sparse_attention",
+)
+"""Keys that change what attention reads."""
 _NORMS = {"rmsnorm": "rmsnorm", "layernorm": "layernorm", "biasless-layernorm": "layernorm"}
 
 
@@ -68,13 +81,18 @@ def model_facts_from_model_zoo(where: str, section: Mapping[str, Any]) -> dict[s
         section: that describes the model.
 
     Raises:
-        UsageError: if the architecture is not known, or a key is missing or unusable.
+        UsageError: if the architecture is not known, or a key is missing, misspelt or unusable.
     """
-    name = section.get("name", "gpt2")
-    if name == "bert":
-        return _encoder(where, section)
-    if name not in _DECODERS:
+    told = Asked(section)
+    name = told.get("name", "gpt2")
+    if name not in (*_DECODERS, "bert"):
         raise UsageError(f"{where}.name must be one of {', '.join((*_DECODERS, 'bert'))}; got {name!r}")
+    facts = _encoder(where, told) if name == "bert" else _decoder(where, told, name in _PARALLEL)
+    told.check_spelling(f"{where}.")
+    return facts
+
+
+def _decoder(where: str, section: Mapping[str, Any], is_parallel: bool) -> dict[str, Any]:
     shape = _shape(where, section)
     gated, activation = _one_of(where, section, "nonlinearity", _NONLINEARITIES, "gelu")
     heads, head_dim = shape["heads"], shape["head_dim"]
@@ -84,23 +102,23 @@ def model_facts_from_model_zoo(where: str, section: Mapping[str, Any]) -> dict[s
         "gated": gated,
         "activation": activation,
         "norm": _one_of(where, section, "norm_type", _NORMS, "layernorm"),
-        "position": _one_of(
-            where, section, "position_embedding_type", _POSITIONS, "rotary" if name in _PARALLEL else "learned"
-        ),
-        "tied": section.get("share_embedding_weights", True),
-        "qkv_bias": section.get("use_projection_bias_in_attention", name not in _PARALLEL),
-        "post_norm": section.get("norm_first_sandwich", False),
-        "attention_softcap": float(section.get("attention_logit_softcapping") or 0),
-        "logit_softcap": float(section.get("final_logit_softcapping") or 0),
+        "position": _one_of(where, section, "position_embedding_type", _POSITIONS, "rotary" if is_parallel else "learned"),
+        "tied": _flag(where, section, "share_embedding_weights", True),
+        "qkv_bias": _flag(where, section, "use_projection_bias_in_attention", not is_parallel),
+        "post_norm": _flag(where, section, "norm_first_sandwich", False),
+        "attention_softcap": _cap(where, section, "attention_logit_softcapping"),
+        "logit_softcap": _cap(where, section, "final_logit_softcapping"),
+        "scale_dim": _scale_dim(where, section, head_dim),
+        "qk_norm": section.get("attention_qk_norm_layer") is not None,
     }
-    if name in _PARALLEL:
-        facts |= {"parallel_block": True, "parallel_norms": 2 if section.get("use_untied_layer_norm") else 1}
-    if section.get("scale_qk_dot_by_d"):
-        facts["scale_dim"] = head_dim**2
-    elif section.get("attention_type") == "dot_product":
-        facts["scale_dim"] = 1
-    if size := section.get("attention_sliding_window_length"):
-        facts["window"] = {"size": size, "local": 1, "full": int(bool(section.get("sliding_window_every_other_decoder_layer")))}
+    for key in _UNKNOWN:
+        if section.get(key) not in (None, [], {}):
+            raise UsageError(f"{where}.{key} must be null, for nothing is known here of what it costs; got {section[key]!r}")
+    if is_parallel:
+        facts |= {"parallel_block": True, "parallel_norms": 2 if _flag(where, section, "use_untied_layer_norm", False) else 1}
+    if size := _whole(where, section, "attention_sliding_window_length", None):
+        every_other = _flag(where, section, "sliding_window_every_other_decoder_layer", False)
+        facts["window"] = {"size": size, "local": 1, "full": int(every_other)}
     return facts | _mixture(where, section, shape["d_ff"])
 
 
@@ -128,30 +146,58 @@ def _encoder(where: str, section: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _kv_heads(where: str, section: Mapping[str, Any], heads: int) -> int:
-    if section.get("attention_module", "aiayn_attention") != "multiquery_attention":
-        return heads
-    extra = section.get("extra_attention_params")
-    return _whole(f"{where}.extra_attention_params", extra if isinstance(extra, Mapping) else {}, "num_kv_groups", 1)
+    has_groups = _one_of(where, section, "attention_module", _MODULES, "aiayn_attention")
+    extra = _inner(where, section, "extra_attention_params", "num_kv_groups")
+    groups = _whole(f"{where}.extra_attention_params", extra, "num_kv_groups", 1)
+    extra.check_spelling(f"{where}.extra_attention_params.")
+    return groups if has_groups else heads
+
+
+def _scale_dim(where: str, section: Mapping[str, Any], head_dim: int) -> int:
+    """What scores are divided by the square root of; 0 for the width of a head."""
+    has_scale = _one_of(where, section, "attention_type", _ATTENTIONS, "scaled_dot_product")
+    return head_dim**2 if _flag(where, section, "scale_qk_dot_by_d", False) else 0 if has_scale else 1
 
 
 def _mixture(where: str, section: Mapping[str, Any], d_ff: int) -> dict[str, Any]:
     """Every layer's feed-forward is one where there are several experts, each as wide as a dense one."""
-    told = section.get("moe") or section.get("moe_params") or {}
-    inner = f"{where}.moe"
-    if not isinstance(told, Mapping):
-        raise UsageError(f"{inner} must be a mapping with num_experts and top_k; got {told!r}")
-    experts = _whole(inner, told, "num_experts", 1)
+    key = "moe" if section.get("moe") is not None else "moe_params"
+    told, inner = _inner(where, section, key, "num_experts and top_k"), f"{where}.{key}"
+    experts, top_k = (_whole(inner, told, name, 1) for name in ("num_experts", "top_k"))
+    shared = _whole(inner, told, "num_shared_experts", None) or 0
+    told.check_spelling(f"{inner}.")
     if experts == 1:
         return {}
-    shared = told.get("num_shared_experts") or 0
-    mixture = {"experts": experts, "top_k": _whole(inner, told, "top_k", 1), "d_ff_expert": d_ff, "shared_experts": shared}
-    return {"d_ff": 0, "mixture": mixture}
+    return {"d_ff": 0, "mixture": {"experts": experts, "top_k": top_k, "d_ff_expert": d_ff, "shared_experts": shared}}
 
 
-def _whole(where: str, section: Mapping[str, Any], key: str, otherwise: int = 0) -> int:
+def _inner(where: str, section: Mapping[str, Any], key: str, what: str) -> Asked:
+    told = section.get(key)
+    if not isinstance(told, Mapping | None):
+        raise UsageError(f"{where}.{key} must be a mapping with {what}; got {told!r}")
+    return Asked(told or {})
+
+
+def _flag(where: str, section: Mapping[str, Any], key: str, otherwise: bool) -> bool:
+    value = section.get(key)
+    if not isinstance(value, bool | None):
+        raise UsageError(f"{where}.{key} must be true or false; got {value!r}")
+    return otherwise if value is None else value
+
+
+def _cap(where: str, section: Mapping[str, Any], key: str) -> float:
+    value = section.get(key)
+    if not isinstance(value, int | float | None) or isinstance(value, bool):
+        raise UsageError(f"{where}.{key} must be a number or null; got {value!r}")
+    return value or 0.0
+
+
+def _whole(where: str, section: Mapping[str, Any], key: str, otherwise: int | None = 0) -> Any:
     """A whole number from 1; a default of 0 is none."""
     value = section.get(key)
     value = otherwise if value is None else value
+    if value is None:
+        return None
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise UsageError(f"{where}.{key} must be an integer from 1; got {section.get(key)!r}")
     return value

@@ -13,11 +13,13 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from ...kernels.model import Mixture, Model
 from ..errors import UsageError
 from . import catalogue
+from .bounds import most
 from .hugging_face import model_facts_from_hugging_face
 
 __all__ = ["model_facts_from_hugging_face", "model_from", "model_from_hugging_face", "model_named"]
 
 _DOCUMENTATION = ("aliases", "source", "confidence", "published_params_b", "counted", "difference")
+_TEXTS = ("source", "confidence", "difference")
 _MAY_BE_ZERO = {"d_ff", "scale_dim", "q_lora", "shared_experts", "first_dense_layers", "local", "full"}
 
 _Shape = TypeVar("_Shape")
@@ -43,6 +45,7 @@ def model_from(facts: Mapping[str, Any], name: str) -> Model:
 
     """
     shape = {field: value for field, value in facts.items() if field not in _DOCUMENTATION}
+    _check_documentation(facts)
     model = _read(Model, shape | {"name": name}, "model", _DOCUMENTATION)
     for field, problem in _contradictions(model):
         raise UsageError(f"model.{field} {problem}")
@@ -58,6 +61,19 @@ def model_from_hugging_face(config: Mapping[str, Any] | str | Path, name: str | 
     """
     facts = model_facts_from_hugging_face(config)
     return model_from(facts, name or facts["name"])
+
+
+def _check_documentation(facts: Mapping[str, Any]) -> None:
+    for field in _TEXTS:
+        if not isinstance(facts.get(field, ""), str):
+            raise UsageError(f"model.{field} must be a text; got {facts[field]!r}")
+    catalogue.check_aliases(facts, "model.aliases")
+    counted = facts.get("counted", {})
+    if not isinstance(counted, Mapping):
+        raise UsageError(f"model.counted must be a mapping of numbers; got {counted!r}")
+    for field, number in {"published_params_b": facts.get("published_params_b"), **counted}.items():
+        if not isinstance(number, int | float | None) or isinstance(number, bool):
+            raise UsageError(f"model.{field} must be a number; got {number!r}")
 
 
 def _read(kind: type[_Shape], facts: Mapping[str, Any], where: str, documentation: tuple[str, ...] = ()) -> _Shape:
@@ -96,7 +112,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             return value
     elif isinstance(value, (int, float) if hint is float else int) and not isinstance(value, bool):
         least = 0 if hint is float or field in _MAY_BE_ZERO else 1
-        if least <= value < float("inf"):
+        if least <= value <= most(field):
             return value
     raise UsageError(f"{where} must be {_accepted(hint, field)}; got {value!r}")
 
@@ -108,8 +124,8 @@ def _accepted(hint: Any, field: str) -> str:
     if get_origin(hint) is Literal:
         return f"one of {', '.join(get_args(hint))}"
     if hint is int:
-        return "an integer from 0" if field in _MAY_BE_ZERO else "an integer from 1"
-    return {bool: "true or false", float: "a number from 0", str: "a text"}[hint]
+        return f"an integer from {0 if field in _MAY_BE_ZERO else 1} to {most(field)}"
+    return {bool: "true or false", float: f"a number from 0 to {most(field)}", str: "a text"}[hint]
 
 
 def _contradictions(model: Model) -> Iterator[tuple[str, str]]:

@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 import psutil
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from ...kernels.step import DecodeStep
-from ..config.overrides import as_typed
+from ..config.overrides import as_typed, of_job
 from ..errors import UsageError, chosen
 from ..history.verdicts import verdicts
 from ..host.host import fingerprint
@@ -103,7 +102,7 @@ def _kept(config: DictConfig, found: Comparison, base_commit: str, head: Revisio
     """Adds what was found to the history, unless what was measured is no commit, and says so."""
     if not is_still(head):
         return "not kept in the history: the working tree has changes that are not committed"
-    run = Run.start(overrides=as_typed(HydraConfig.get().overrides.task))
+    run = Run.start(overrides=as_typed(of_job()))
     records = list(judged(found, (base_commit, head.commit), config.residency, run, fingerprint()))
     place = verdicts(config.results)
     place.append(records)

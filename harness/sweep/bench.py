@@ -10,7 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from ...kernels import blocks, check
@@ -19,7 +18,7 @@ from ...kernels.op import Implementation, Need, Workload
 from ...kernels.registry import supported
 from ...kernels.step import DecodeStep
 from ...kernels.step.checkpoint import Checkpoint, differences
-from ..config.overrides import reproducing
+from ..config.overrides import of_job, reproducing
 from ..errors import UsageError
 from ..host import gpu
 from ..host import host as hosts
@@ -91,7 +90,7 @@ def run(config: DictConfig) -> int:
     """Measures, stores and shows. Returns 1 if a kernel was wrong, refused or failed."""
     output = checked(config.output, SUFFIXES)
     with Progress() as progress:
-        kept = measure(config, reproducing(HydraConfig.get().overrides.task), progress)
+        kept = measure(config, reproducing(of_job()), progress)
     shown = summary(kept.records, kept.asked)
     for table in shown:
         show(table)

@@ -13,7 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from ..config.overrides import reproducing
+from ..config.overrides import of_job, reproducing
 from ..errors import UsageError, chosen
 from ..report.output import checked
 from ..report.progress import Progress
@@ -63,7 +63,7 @@ def _in_a_sweep(config: DictConfig) -> int:
     terms.take_over()
     ledger = Ledger.beside(config.results, Path(hydra.sweep.dir))
     # The job is found again by where it runs or, before it is started, by where the sweep does.
-    key, spelling = Here.of(hydra).key(config), terms.here.spelling(hydra.overrides.task)
+    key, spelling = Here.of(hydra).key(config), terms.here.spelling(of_job())
     board, number = Board(Path(hydra.sweep.dir)), hydra.job.num
     before = ledger.find(key)
     if before is not None and before.is_finished and not config.force and kept_runs(Store(config.results), [before.run_id]):
@@ -110,7 +110,7 @@ def kept_runs(store: Store, runs: list[str]) -> set[str]:
 def _measured(
     config: DictConfig, key: str, spelling: str, doing: Callable[[str, float], None], sweep: str | None = None
 ) -> Job:
-    overrides = reproducing(HydraConfig.get().overrides.task)
+    overrides = reproducing(of_job())
     started_at, start = utc_now(), time.monotonic()
 
     def ended(status: Any, reason: str, exit_code: int, **more: Any) -> Job:

@@ -154,6 +154,7 @@ def no_clock():
 )
 @given(st.lists(OVERRIDES, max_size=4))
 @example(["environment=???"])
+@example(["targets=${nothing}", "targets=[]"])
 def test_any_overrides_end_in_a_result_or_in_one_sentence(overrides: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         out, err = io.StringIO(), io.StringIO()
@@ -172,3 +173,10 @@ def test_any_overrides_end_in_a_result_or_in_one_sentence(overrides: list[str]) 
             assert report.found
             wrong = [one for one in report.found if one.outcome.status in ("wrong", "refused", "failed")]
             assert code == (cli.FAILED if wrong else cli.OK)
+
+
+def test_a_record_has_references_as_they_were_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROOFCAST_SECRET", str(tmp_path / "kept"))
+    assert cli.run(["bench", "model=gpt2", "kernel=gemv", "results=${oc.env:ROOFCAST_SECRET}"]) in (cli.OK, cli.FAILED)
+    found = Store(tmp_path / "kept").read().found
+    assert {one.run.overrides for one in found} == {"model=gpt2 kernel=gemv 'results=${oc.env:ROOFCAST_SECRET}'"}

@@ -16,7 +16,10 @@ from .rules import (
     all_but_each,
     all_layers,
     dense_layers_below,
+    each_step,
+    flag,
     key,
+    listed,
     nested,
     quotient,
     same,
@@ -36,14 +39,14 @@ _UNTIED, _TIED = key("tie_word_embeddings", otherwise=False), key("tie_word_embe
 
 _LLAMA: Table = {
     "family": "decoder",
-    "layers": key("num_hidden_layers"),
+    "layers": whole("num_hidden_layers"),
     "d_model": _WIDTH,
     "heads": _HEADS,
-    "kv_heads": key("num_key_value_heads", otherwise=_HEADS),
-    "head_dim": key("head_dim", otherwise=quotient(_WIDTH, _HEADS)),
-    "d_ff": key("intermediate_size"),
-    "vocab": key("vocab_size"),
-    "max_context": key("max_position_embeddings"),
+    "kv_heads": whole("num_key_value_heads", otherwise=_HEADS),
+    "head_dim": whole("head_dim", otherwise=quotient(_WIDTH, _HEADS)),
+    "d_ff": whole("intermediate_size"),
+    "vocab": whole("vocab_size"),
+    "max_context": whole("max_position_embeddings"),
     "gated": True,
     "activation": activation("hidden_act", otherwise="silu"),
     "norm": "rmsnorm",
@@ -57,9 +60,9 @@ _MIXTRAL: Table = {
     **_MISTRAL,
     "d_ff": 0,
     "mixture": nested(
-        experts=key("num_local_experts"),
-        top_k=key("num_experts_per_tok", "experts_per_token"),
-        d_ff_expert=key("intermediate_size"),
+        experts=whole("num_local_experts"),
+        top_k=whole("num_experts_per_tok", "experts_per_token"),
+        d_ff_expert=whole("intermediate_size"),
     ),
 }
 _GPT_OSS: Table = {
@@ -71,22 +74,22 @@ _GPT_OSS: Table = {
 _QWEN2: Table = {
     **_LLAMA,
     "qkv_bias": True,
-    "window": windows(when(key("use_sliding_window", otherwise=False), _SLIDING, None), above_max_window_layers),
+    "window": windows(when(flag("use_sliding_window", otherwise=False), _SLIDING, None), above_max_window_layers),
 }
 _QWEN3: Table = {
     **_QWEN2,
-    "head_dim": key("head_dim", otherwise=128),
+    "head_dim": whole("head_dim", otherwise=128),
     "qk_norm": True,
     "qkv_bias": _LLAMA["qkv_bias"],
 }
 _SPARSE_STEP = whole("decoder_sparse_step", otherwise=1)
 _QWEN3_MIXTURE: Table = {
     **_QWEN3,
-    "d_ff": when(above(1, total(_SPARSE_STEP, dense_layers_below)), key("intermediate_size"), 0),
+    "d_ff": when(above(1, total(_SPARSE_STEP, dense_layers_below)), whole("intermediate_size"), 0),
     "mixture": nested(
-        experts=key("num_experts"),
-        top_k=key("num_experts_per_tok"),
-        d_ff_expert=key("moe_intermediate_size"),
+        experts=whole("num_experts"),
+        top_k=whole("num_experts_per_tok"),
+        d_ff_expert=whole("moe_intermediate_size"),
         first_dense_layers=dense_layers_below,
         layer_step=_SPARSE_STEP,
         renormalised=key("norm_topk_prob", otherwise=False),
@@ -94,7 +97,7 @@ _QWEN3_MIXTURE: Table = {
 }
 _GEMMA2: Table = {
     **_LLAMA,
-    "head_dim": key("head_dim", otherwise=256),
+    "head_dim": whole("head_dim", otherwise=256),
     # hidden_act says gelu and hidden_activation gelu_pytorch_tanh in the first files; both mean the latter.
     "activation": "gelu",
     "tied": _TIED,
@@ -106,23 +109,23 @@ _GEMMA2: Table = {
 }
 _GEMMA3: Table = {
     **_GEMMA2,
-    "heads": key("num_attention_heads", otherwise=8),
-    "kv_heads": key("num_key_value_heads", otherwise=4),
-    "vocab": key("vocab_size", otherwise=262208),
-    "max_context": key("max_position_embeddings", otherwise=131072),
+    "heads": whole("num_attention_heads", otherwise=8),
+    "kv_heads": whole("num_key_value_heads", otherwise=4),
+    "vocab": whole("vocab_size", otherwise=262208),
+    "max_context": whole("max_position_embeddings", otherwise=131072),
     "qk_norm": True,
     "window": windows(key("sliding_window", otherwise=4096), all_but_each(6, "sliding_window_pattern")),
 }
 _GPT2: Table = {
     "family": "decoder",
-    "layers": key("n_layer"),
+    "layers": whole("n_layer"),
     "d_model": whole("n_embd"),
     "heads": whole("n_head"),
     "kv_heads": whole("n_head"),
     "head_dim": quotient(whole("n_embd"), whole("n_head")),
-    "d_ff": key("n_inner", otherwise=times(4, whole("n_embd"))),
-    "vocab": key("vocab_size"),
-    "max_context": key("n_positions"),
+    "d_ff": whole("n_inner", otherwise=times(4, whole("n_embd"))),
+    "vocab": whole("vocab_size"),
+    "max_context": whole("n_positions"),
     "gated": False,
     "activation": activation("activation_function", otherwise="gelu_new"),
     "norm": "layernorm",
@@ -134,12 +137,12 @@ _JAIS: Table = {
     **_GPT2,
     "gated": starts("swiglu", "activation_function", otherwise="gelu"),
     "position": key("position_embedding_type", otherwise="learned"),
-    "scale_dim": when(key("mup_scale_qk_dot_by_d", otherwise=False), square(_GPT2["head_dim"]), 0),
+    "scale_dim": when(flag("mup_scale_qk_dot_by_d", otherwise=False), square(_GPT2["head_dim"]), 0),
 }
 _OPT: Table = {
     **_LLAMA,
     "d_model": same("hidden_size", "word_embed_proj_dim"),
-    "d_ff": key("ffn_dim"),
+    "d_ff": whole("ffn_dim"),
     "gated": False,
     "activation": activation("activation_function", otherwise="relu"),
     "norm": "layernorm",
@@ -150,14 +153,14 @@ _OPT: Table = {
 _BLOOM_WIDTH, _BLOOM_HEADS = whole("hidden_size", "n_embed"), whole("n_head", "num_attention_heads")
 _BLOOM: Table = {
     "family": "decoder",
-    "layers": key("n_layer", "num_hidden_layers"),
+    "layers": whole("n_layer", "num_hidden_layers"),
     "d_model": _BLOOM_WIDTH,
     "heads": _BLOOM_HEADS,
     "kv_heads": _BLOOM_HEADS,
     "head_dim": quotient(_BLOOM_WIDTH, _BLOOM_HEADS),
     "d_ff": times(4, _BLOOM_WIDTH),
-    "vocab": key("vocab_size"),
-    "max_context": key("seq_length", otherwise=2048),
+    "vocab": whole("vocab_size"),
+    "max_context": whole("seq_length", otherwise=2048),
     "gated": False,
     "activation": "gelu",
     "norm": "layernorm",
@@ -165,30 +168,32 @@ _BLOOM: Table = {
     "tied": _TIED,
     "qkv_bias": True,
 }
-_FALCON_NEW = key("new_decoder_architecture", otherwise=False)
+_FALCON_NEW = flag("new_decoder_architecture", otherwise=False)
 _FALCON: Table = {
     **_LLAMA,
-    "kv_heads": when(_FALCON_NEW, key("num_kv_heads", otherwise=_HEADS), when(key("multi_query", otherwise=True), 1, _HEADS)),
-    "d_ff": key("ffn_hidden_size", otherwise=times(4, _WIDTH)),
-    "max_context": key("max_position_embeddings", otherwise=2048),
+    "kv_heads": when(
+        _FALCON_NEW, whole("num_kv_heads", otherwise=_HEADS), when(flag("multi_query", otherwise=True), 1, _HEADS)
+    ),
+    "d_ff": whole("ffn_hidden_size", otherwise=times(4, _WIDTH)),
+    "max_context": whole("max_position_embeddings", otherwise=2048),
     "gated": False,
     "activation": activation("activation", otherwise="gelu"),
     "norm": "layernorm",
-    "position": when(key("alibi", otherwise=False), "alibi", "rope"),
+    "position": when(flag("alibi", otherwise=False), "alibi", "rope"),
     # The configuration class would tie them, but released checkpoints hold an LM head of their own.
     "tied": _UNTIED,
     "qkv_bias": key("bias", otherwise=False),
     "parallel_block": when(_FALCON_NEW, True, key("parallel_attn", otherwise=True)),
-    "parallel_norms": when(_FALCON_NEW, key("num_ln_in_parallel_attn", otherwise=2), 1),
+    "parallel_norms": when(_FALCON_NEW, whole("num_ln_in_parallel_attn", otherwise=2), 1),
 }
 _NOPE, _ROPE = whole("qk_nope_head_dim"), whole("qk_rope_head_dim")
 _DEEPSEEK_MIXTURE: Table = {
-    "experts": key("n_routed_experts"),
-    "top_k": key("num_experts_per_tok"),
-    "d_ff_expert": key("moe_intermediate_size"),
+    "experts": whole("n_routed_experts"),
+    "top_k": whole("num_experts_per_tok"),
+    "d_ff_expert": whole("moe_intermediate_size"),
     "shared_experts": key("n_shared_experts", otherwise=0),
     "first_dense_layers": key("first_k_dense_replace", otherwise=0),
-    "layer_step": key("moe_layer_freq", otherwise=1),
+    "layer_step": whole("moe_layer_freq", otherwise=1),
 }
 _DEEPSEEK2: Table = {
     **_LLAMA,
@@ -197,12 +202,16 @@ _DEEPSEEK2: Table = {
     "mixture": nested(
         **_DEEPSEEK_MIXTURE,
         renormalised=key("norm_topk_prob", otherwise=False),
-        groups=key("n_group", otherwise=1),
-        top_groups=key("topk_group", otherwise=1),
+        groups=whole("n_group", otherwise=1),
+        top_groups=whole("topk_group", otherwise=1),
         scale=key("routed_scaling_factor", otherwise=1.0),
     ),
     "latent": nested(
-        q_lora=key("q_lora_rank", otherwise=0), kv_lora=key("kv_lora_rank"), qk_nope=_NOPE, qk_rope=_ROPE, v=key("v_head_dim")
+        q_lora=key("q_lora_rank", otherwise=0),
+        kv_lora=whole("kv_lora_rank"),
+        qk_nope=_NOPE,
+        qk_rope=_ROPE,
+        v=whole("v_head_dim"),
     ),
 }
 _DEEPSEEK3: Table = {
@@ -212,27 +221,28 @@ _DEEPSEEK3: Table = {
         scores="sigmoid",
         selection_bias=True,
         renormalised=key("norm_topk_prob", otherwise=True),
-        groups=key("n_group", otherwise=8),
-        top_groups=key("topk_group", otherwise=4),
+        groups=whole("n_group", otherwise=8),
+        top_groups=whole("topk_group", otherwise=4),
         scale=key("routed_scaling_factor", otherwise=2.5),
     ),
 }
+_ROPED = listed("no_rope_layers", all_but_each(4, "no_rope_layer_interval"))
 _LLAMA4_STEP = whole("interleave_moe_layer_step", otherwise=1)
 _LLAMA4: Table = {
     **_LLAMA,
-    "d_ff": when(above(1, _LLAMA4_STEP), key("intermediate_size_mlp"), 0),
+    "d_ff": when(above(1, _LLAMA4_STEP), whole("intermediate_size_mlp"), 0),
     "qk_norm": key("use_qk_norm", otherwise=True),
     "mixture": nested(
-        experts=key("num_local_experts"),
-        top_k=key("num_experts_per_tok"),
-        d_ff_expert=key("intermediate_size"),
+        experts=whole("num_local_experts"),
+        top_k=whole("num_experts_per_tok"),
+        d_ff_expert=whole("intermediate_size"),
         shared_experts=1,
-        layer_step=_LLAMA4_STEP,
+        layer_step=each_step("moe_layers", _LLAMA4_STEP),
         scores="sigmoid",
         renormalised=False,
     ),
     # Attention within chunks; a chunk is the most that a token of such a layer sees.
-    "window": windows(key("attention_chunk_size", otherwise=8192), all_but_each(4, "no_rope_layer_interval")),
+    "window": windows(key("attention_chunk_size", otherwise=8192), _ROPED, called="chunked_attention"),
 }
 _BERT: Table = {
     **_LLAMA,
@@ -247,13 +257,13 @@ _BERT: Table = {
 _T5: Table = {
     "family": "encoder-decoder",
     "layers": same("num_layers", "num_decoder_layers"),
-    "d_model": key("d_model"),
-    "heads": key("num_heads"),
-    "kv_heads": key("num_heads"),
-    "head_dim": key("d_kv"),
-    "d_ff": key("d_ff"),
-    "vocab": key("vocab_size"),
-    "max_context": key("n_positions", otherwise=512),
+    "d_model": whole("d_model"),
+    "heads": whole("num_heads"),
+    "kv_heads": whole("num_heads"),
+    "head_dim": whole("d_kv"),
+    "d_ff": whole("d_ff"),
+    "vocab": whole("vocab_size"),
+    "max_context": whole("n_positions", otherwise=512),
     "gated": starts("gated-", "feed_forward_proj", otherwise="relu"),
     "activation": activation("feed_forward_proj", otherwise="relu"),
     "norm": "rmsnorm",

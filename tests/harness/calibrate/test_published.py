@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import pytest
 from hypothesis import given
@@ -45,18 +46,33 @@ def one(**fields: str) -> Published:
         ("8192 max", 4096, 4096),
         ("2048", 1024, 1024),
         ("", 256, 512),
-        ("a long one", 256, 512),
+        ("128K", 65536, 65536),
+        ("131072 tokens", 65536, 65536),
+        ("131,072", 65536, 65536),
+        ("in1,024/out1.5k", 1024, 1536),
+        ("1M", 2**19, 2**19),
     ],
 )
 def test_a_context_text_gives_tokens_in_and_out(text, prompt, generated):
     assert tokens(text) == (prompt, generated)
 
 
-@given(st.text(max_size=20))
-def test_any_context_text_gives_some_tokens(text):
-    prompt, generated = tokens(text)
-    assert prompt >= 0
-    assert generated >= 0
+@pytest.mark.parametrize("text", ["a long one", "-1", "128G", "1,31,072", "999999999k", "in-1/out5", "2048 max_seq", "nan"])
+def test_a_context_that_is_not_understood_is_refused(text):
+    with pytest.raises(UsageError, match=rf"context must be .*; got '{re.escape(text)}'"):
+        tokens(text)
+    with pytest.raises(UsageError, match="context must be"):
+        situation(one(context=text))
+
+
+@given(st.text(max_size=20) | st.from_regex(r"\A(in)?[0-9,.]{1,6}[kmKM]?( tokens|/out[0-9k]{1,4})?\Z"))
+def test_any_context_text_gives_tokens_or_a_refusal(text):
+    try:
+        prompt, generated = tokens(text)
+    except UsageError:
+        return
+    assert 0 <= prompt <= 1e9
+    assert 1 <= generated <= 1e9
 
 
 @pytest.mark.parametrize(

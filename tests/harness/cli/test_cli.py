@@ -12,6 +12,17 @@ from roofcast.harness.cli import jobs
 from roofcast.harness.config.overrides import prepared
 from roofcast.harness.errors import UsageError
 
+CHIP = """
+note: {note}
+kind: gpu
+weights_in: gddr
+memories:
+  gddr:
+    capacity_gb: {{value: 20, basis: datasheet, source: product page, date: 2026-11}}
+    bandwidth_gbs: {{value: 800, basis: datasheet, source: product page, date: 2026-11}}
+peak_tflops: {{f16: {{value: 103, dense: true, basis: datasheet, source: product page, date: 2026-11}}}}
+"""
+
 
 def complaint(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """The one sentence that a bad command line gets."""
@@ -39,8 +50,11 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         ("model=null", "model must be a file in conf/model"),
         ("model=bert-base", "got bert-base, an encoder, which has no decode step"),
-        ("model=no/such/config.json", "model must name a readable Hugging Face config.json; got 'no/such/config.json'"),
-        ("model.layers=many", "model.layers must be an integer from 1; got 'many'"),
+        (
+            "model=no/such/config.json",
+            "that holds a mapping of fields; got 'no/such/config.json': No such file",
+        ),
+        ("model.layers=many", "model.layers must be an integer from 1 to 10000; got 'many'"),
         ("model.heads=7", "model.kv_heads must divide heads, which is 7; got 8"),
         ("context=-1", "context must be a whole number from 1; got -1"),
         ("context=0", "context must be a whole number from 1; got 0"),
@@ -69,6 +83,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("results=/dev/null/results", "results must be"),
         ("model=llama-3.2-1b,qwen3-0.6b", "model must be one value, or a sweep over llama-3.2-1b,qwen3-0.6b with -m"),
         ("context", "overrides must have the form key=value; got 'context'"),
+        ("context=(", "overrides must have the form key=value, with other signs than letters and digits in quotes: "),
+        ("sampling='", 'key="\'a (b)\'"; got "sampling=\'"'),
+        ("context={b", "got 'context={b'"),
         ("context=${nothing}", "a reference must be to a key that there is; got ${nothing}"),
         ("context=100000000000000000000", "context must be a whole number of at most 1e+15; got 100000000000000000000"),
         ("~seed", "seed must have a value; ~seed took it away"),
@@ -132,8 +149,8 @@ def test_a_hugging_face_configuration_is_a_model(tmp_path: Path) -> None:
 def test_a_file_is_not_taken_for_another_one_of_its_name(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "twin.yaml").write_text(f"note: {folder}\n")
-    (tmp_path / "H100_SXM.yaml").write_text("note: mine\n")
+        (tmp_path / folder / "twin.yaml").write_text(CHIP.format(note=folder))
+    (tmp_path / "H100_SXM.yaml").write_text(CHIP.format(note="mine"))
     assert prepared(["device=H100_SXM.yaml"]) == ["device=H100_SXM-file"]
     assert prepared(["device=a/twin.yaml,b/twin.yaml"]) == prepared(["device=a/twin.yaml,b/twin.yaml"])
     assert prepared(["device=a/twin.yaml,b/twin.yaml"]) == ["device=twin,twin-file"]

@@ -183,10 +183,45 @@ def test_a_file_without_bandwidth_is_refused():
     )
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        ("name", 5, "name must be a text; got 5"),
+        ("note", {"a": 1}, "note must be a text; got {'a': 1}"),
+        ("weights_in", ["hbm"], "weights_in must be a text; got ['hbm']"),
+        ("aliases", "h100", "aliases must be a list of texts; got 'h100'"),
+        ("aliases", [1], "aliases must be a list of texts; got [1]"),
+        ("memories", {5: {}}, "memories: names of fields must be of letters, digits, _ and -, 40 at the most; got 5"),
+        ("memories", {"a.b": {}}, "memories: names of fields must be of letters, digits, _ and -, 40 at the most; got 'a.b'"),
+        ("peak_tflops", {8: {}}, "peak_tflops: names of fields must be of letters, digits, _ and -, 40 at the most; got 8"),
+        ("memories.hbm.bandwidth_gbs.note", 5, "memories.hbm.bandwidth_gbs: note must be a text; got 5"),
+    ],
+)
+def test_what_is_no_text_is_refused(path, value, sentence):
+    assert refusal(changed(path, value)) == f"device H100_SXM: {sentence}"
+
+
+@pytest.mark.parametrize("text", [" " * 100_000, "9" * 100_000, "8x" * 50_000, " x" * 50_000, "h100" * 50_000])
+def test_a_name_of_any_length_is_refused_at_once(text):
+    with pytest.raises(UsageError) as raised:
+        target(text)
+    assert len(str(raised.value)) < 400
+
+
+def test_the_number_of_memories_is_bounded():
+    tier = facts("device", "H100_SXM")["memories"]["hbm"]
+    assert "memories must be at most 16; got 17" in refusal(changed("memories", {f"m{one}": tier for one in range(17)}))
+
+
+def test_no_machine_but_this_is_called_here():
+    with pytest.raises(UsageError, match="name must not be here"):
+        device_from({**facts("device", "H100_SXM"), "name": "here"}, "here")
+
+
 @pytest.mark.parametrize("value", [0, -3350])
 def test_a_bandwidth_must_be_above_zero(value):
     assert refusal(changed("memories.hbm.bandwidth_gbs.value", value)) == (
-        f"device H100_SXM: memories.hbm.bandwidth_gbs: value must be a finite number above 0; got {value}"
+        f"device H100_SXM: memories.hbm.bandwidth_gbs: value must be a number from 1e-06 to 1e+12; got {value}"
     )
 
 

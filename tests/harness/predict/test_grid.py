@@ -129,7 +129,7 @@ def test_nothing_beats_physics_and_intervals_are_in_order(whole):
 
 def test_commas_and_globs_become_lists_only_where_a_grid_is_asked_for():
     typed = ["grid=true", "model=llama-*, gpt3-175b", "context=[1,2]", "format.kv=int8", "price=2"]
-    wanted = ["grid=true", "only.model=['llama-*','gpt3-175b']", "only.context=['1','2']", "only.kv=int8", "price=2"]
+    wanted = ["grid=true", "only.model=['llama-*',gpt3-175b]", "only.context=['1','2']", "only.kv=int8", "price=2"]
     assert as_filters(typed) == wanted
     assert as_filters(["model=llama-*", "devices=2"]) == ["model=llama-*", "devices=2"]
     with pytest.raises(UsageError, match="devices is not a key of a grid"):
