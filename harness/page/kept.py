@@ -187,8 +187,10 @@ def plain(value: float | None) -> float | None:
 
 def _memory_gbs(one: Mapping[str, Any]) -> float:
     """The memory's ceiling: as it was taken for the run, or as the probes beside a kernel that memory binds had it."""
-    beside = one["bytes"] / one["floor_us"] / 1e3 if one["bound"] == "memory" and one["residency"] == "cold" else 0.0
-    return max(one["read_gbs"], beside)
+    # The floor of what may have come from a cache is that of the fastest.
+    is_told = one["fraction_of_ceiling"] is not None
+    is_from_memory = is_told and one["bound"] == "memory" and one["residency"] == "cold"
+    return max(one["read_gbs"], one["bytes"] / one["floor_us"] / 1e3 if is_from_memory else 0.0)
 
 
 def _envelope(one: Mapping[str, Any]) -> str:

@@ -132,6 +132,19 @@ def test_memory_meets_the_fastest_arithmetic_at_the_ridge() -> None:
     assert kept.roof_lines("one", {"memory read": 100.0}, "record:0") == []
 
 
+def test_the_floor_of_what_may_have_come_from_a_cache_is_no_roof_of_the_memory(measurement, tmp_path: Path) -> None:
+    record = measurement()
+    moved = record.work.bytes_read + record.work.bytes_written
+    fast = dataclasses.replace(record.statistics, floor_us=moved / (1e3 * 5 * record.ceilings.read_gbs))
+    unknown = dataclasses.replace(fast, fraction_of_ceiling=None, fraction_low=None, fraction_high=None)
+    for place, (statistics, times) in enumerate([(fast, 5), (unknown, 1)]):
+        store = Store(tmp_path / str(place))
+        store.append([dataclasses.replace(record, statistics=statistics)])
+        [row] = kept.kept(store).found
+        assert row["fraction"] == statistics.fraction_of_ceiling
+        assert row["roofs"]["memory read"] == pytest.approx(times * record.ceilings.read_gbs, rel=1e-4)
+
+
 def test_only_the_newest_measurement_of_a_kernel_is_drawn_and_none_is_lost(full_data) -> None:
     measured = [row for row in full_data.datasets["kernels"] if row["from"].startswith("record:")]
     again = [row for row in measured if row["series"] == choices(full_data)["series"]]
