@@ -30,12 +30,15 @@ def _draw() -> alt.LayerChart | alt.FacetChart:
     band = sets.mark_area(color=BLUE, opacity=0.25).encode(y=alt.Y("low_gbs:Q"), y2="high_gbs:Q")
     line = sets.mark_line(strokeWidth=1.5, color=BLUE).encode(y=rate)
     point = sets.mark_point(filled=True, size=50, opacity=1, color=BLUE, tooltip=alt.TooltipContent("data")).encode(y=rate)
-    kinds = ["measured", "told by the machine"]
+    kinds, legend = ["measured", "told by the machine"], alt.Legend(symbolType="stroke")
     ends = alt.Chart(alt.NamedData("ends")).encode(
-        x=size, color=alt.Color("end:N", title="end of a level", scale=alt.Scale(domain=kinds, range=[VERMILION, GREY]))
+        x=size,
+        color=alt.Color("end:N", title="end of a level", scale=alt.Scale(domain=kinds, range=[VERMILION, GREY]), legend=legend),
     )
     rule = ends.mark_rule(strokeWidth=1.5, tooltip=alt.TooltipContent("data")).encode(
-        strokeDash=alt.StrokeDash("end:N", title="end of a level", scale=alt.Scale(domain=kinds, range=[[1, 0], [5, 4]]))
+        strokeDash=alt.StrokeDash(
+            "end:N", title="end of a level", scale=alt.Scale(domain=kinds, range=[[1, 0], [5, 4]]), legend=legend
+        )
     )
     measured, told = (ends.transform_filter(alt.datum.end == kind) for kind in kinds)
     name = {"align": "right", "dx": -4, "fontWeight": 600}
