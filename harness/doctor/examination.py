@@ -10,6 +10,7 @@ import psutil
 from ..host import linux
 from ..host.exclusive import device_number
 from ..host.host import fingerprint
+from ..host.memory import free_bytes
 from ..host.nvidia import DRIVER as NVIDIA_DRIVER
 from ..host.nvidia import gpu_state
 from . import gpu, machine, software
@@ -39,7 +40,7 @@ def examine(results: Path | str, *, with_jax: bool = False, watch_s: float = 0.5
     yield machine.governor(host)
     yield machine.clock(linux.boost(root), linux.throttle_count(root))
     yield machine.cache_size(host)
-    yield machine.memory(linux.memory_available(root) or psutil.virtual_memory().available)
+    yield machine.memory(free_bytes(root))
     yield machine.swap(memory["SwapTotal"] - memory["SwapFree"] if "SwapFree" in memory else psutil.swap_memory().used)
     yield machine.large_pages(linux.large_pages(root))
     source = linux.text(root, "sys/devices/system/clocksource/clocksource0/current_clocksource")

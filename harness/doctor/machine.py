@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import time
 
-from ..host.host import DEFAULT_CACHE_BYTES, Host
+from ..host.host import Host
+from ..measure.budget import ALONE_SHARE, MOST_BYTES, Budget
+from ..words import binary, percent
 from .activity import Activity
 from .finding import Finding
 
-JOB_BYTES = 4 * 10**9
-"""Memory that the default measurement takes: weights held in copies beyond the last-level cache, and their makings."""
 _LEAST_BYTES = 10**9
 _BUSY_SHARE = 0.1
 """Others using this share of our cores slow a bandwidth-bound kernel by more than the precision that is asked for."""
@@ -90,13 +90,17 @@ def virtual_machine(host: Host) -> Finding:
     return Finding("virtual machine", "note", what, "Compare kernels within one run, not across runs.")
 
 
-def memory(available_bytes: int) -> Finding:
-    """Whether the default measurement fits."""
-    what = f"{available_bytes / 1e9:.1f} GB of memory are available; the default measurement takes about {JOB_BYTES / 1e9:g}"
-    if available_bytes >= JOB_BYTES:
+def memory(free_bytes: float) -> Finding:
+    """How much of what is free a measurement takes by default, by its own arithmetic."""
+    budget = Budget.of(free_bytes)
+    what = (
+        f"{free_bytes / 1e9:.1f} GB of memory are free, of which a measurement takes {budget.total_bytes / 1e9:.1f} at the most"
+        f", but for a kernel that needs more by itself"
+    )
+    if free_bytes >= MOST_BYTES:
         return Finding("memory", "ok", what)
-    level = "warning" if available_bytes >= _LEAST_BYTES else "error"
-    return Finding("memory", level, what, "Free memory, raise the limit, or measure a smaller model.")
+    advice = f"A kernel that needs more than {percent(ALONE_SHARE)} of it is left out. Free memory, or raise the limit."
+    return Finding("memory", "warning" if free_bytes >= _LEAST_BYTES else "error", what, advice)
 
 
 def swap(used_bytes: int) -> Finding:
@@ -136,13 +140,9 @@ def large_pages(setting: str) -> Finding:
 
 
 def cache_size(host: Host) -> Finding:
-    """Whether it is known what weights must exceed to count as cold."""
-    if host.cache_bytes:
-        sizes = ", ".join(f"{level} {_binary(size)}" for level, size in host.cache_bytes.items())
-        return Finding("cache size", "ok", f"data caches of the usable cores: {sizes}")
-    what = f"cache sizes cannot be seen; the last level is taken to be {DEFAULT_CACHE_BYTES // 2**20} MiB"
-    return Finding("cache size", "warning", what, "Where it is larger, weights called cold may be cached: doubt cold figures.")
-
-
-def _binary(size: int) -> str:
-    return f"{size / 2**20:g} MiB" if size >= 2**20 else f"{size / 2**10:g} KiB"
+    """What the machine tells of its caches, which is where a measurement looks for their ends."""
+    where = "where caching ends is measured by bench"
+    if not host.cache_bytes:
+        return Finding("cache size", "note", f"the machine tells of no caches; {where}")
+    sizes = ", ".join(f"{level} {binary(size)}" for level, size in host.cache_bytes.items())
+    return Finding("cache size", "note", f"told by the machine: {sizes}; {where}")

@@ -9,6 +9,7 @@ from typing import Any
 from ..claims.article import Claim, claims
 from ..store.store import Report, Store
 from . import foretold, kept, known
+from .caches import caches
 from .foretold import FEWEST, Words
 from .grid import Grid, rows
 from .kept import Row
@@ -60,6 +61,7 @@ def gather(store: Store, grid: Grid, compare: Sequence[str]) -> Data:
     answers = rows(grid.cells())
     others, other_roofs = known.other_kernels()
     published = known.published()
+    working_sets, level_ends = caches(store)
     article, found = claims()
     datasets: dict[str, Sequence[Row]] = {
         "kernels": [*({k: v for k, v in one.items() if k not in _HELD_BACK} for one in report.found), *others],
@@ -68,6 +70,8 @@ def gather(store: Store, grid: Grid, compare: Sequence[str]) -> Data:
         "energies": foretold.energies(answers),
         "falls": foretold.waterfalls(answers),
         "measured": kept.measured_steps(report.found),
+        "working_sets": working_sets,
+        "level_ends": level_ends,
         "published": published,
         "coverage": known.coverage(published),
     }

@@ -58,7 +58,7 @@ def _row(one: Mapping[str, Any]) -> Row:
     return {
         "from": f"record:{one['record_id']}",
         "date": one["started_at"],
-        "envelope": _envelope(one),
+        "envelope": envelope(one),
         "op": one["op"],
         "kernel": one["label"],
         "series": f"{one['label']}, {one['implementation']}, {one['residency'] or 'not timed'}",
@@ -187,11 +187,13 @@ def plain(value: float | None) -> float | None:
 
 def _memory_gbs(one: Mapping[str, Any]) -> float:
     """The memory's ceiling: as it was taken for the run, or as the probes beside a kernel that memory binds had it."""
-    beside = one["bytes"] / one["floor_us"] / 1e3 if one["bound"] == "memory" and one["residency"] == "cold" else 0.0
-    return max(one["read_gbs"], beside)
+    # The floor of what may have come from a cache is that of the fastest.
+    is_told = one["fraction_of_ceiling"] is not None
+    is_from_memory = is_told and one["bound"] == "memory" and one["residency"] == "cold"
+    return max(one["read_gbs"], one["bytes"] / one["floor_us"] / 1e3 if is_from_memory else 0.0)
 
 
-def _envelope(one: Mapping[str, Any]) -> str:
+def envelope(one: Mapping[str, Any]) -> str:
     """The machine as people call it, and the beginning of what tells it from others of its kind."""
     name = one["cpu_model"] if one["backend"] in ("", "cpu") else one["device_kind"]
     return f"{name or one['backend']} ({one['host_key'][:6]})"

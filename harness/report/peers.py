@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...kernels.step import DecodeStep
+from ..store.figures import Statistics
 from ..store.record import Measurement
 from ..words import figure
 from .table import Column, Table
@@ -54,5 +55,12 @@ def _row(ours: Measurement, peer: Measurement) -> list[str]:
         figure(mine.latency_us),
         peer.subject.implementation.removeprefix("peers."),
         figure(theirs.latency_us),
-        figure(mine.fraction_of_ceiling / theirs.fraction_of_ceiling),
+        figure(_faster(mine, theirs)),
     ]
+
+
+def _faster(mine: Statistics, theirs: Statistics) -> float | None:
+    """By which factor; None where either has no share of a ceiling."""
+    if mine.fraction_of_ceiling is None or theirs.fraction_of_ceiling is None:
+        return None
+    return mine.fraction_of_ceiling / theirs.fraction_of_ceiling

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+import numpy as np
+
+from ..measure.cache_levels import MEMORY
+from ..measure.statistics import speeds
 from ..store.record import Measurement
 from ..words import figure, percent, span
+from .ceilings import levels_of
 from .table import Column, Table
-
-NOTABLE_SPEEDUP = 1.2
-"""Memory that ran this much faster than its ceiling was in another state; less is the usual drift of a shared machine."""
 
 _COLUMNS = [
     Column("role", text=True, rank=3),
@@ -59,35 +61,67 @@ def _notes(records: Sequence[Measurement]) -> list[str]:
     notes = [f"of ceiling: floor over time, each sample paired with the probes beside it{cold}."]
     if warm:
         notes.append(f"warm, their operands may be in cache: {', '.join(warm)}.")
-    for record in records:
-        if record.outcome.reason:
-            notes.append(f"{record.subject.label} ({record.subject.implementation}): {record.outcome.reason}.")
-        if record.statistics is not None and record.statistics.disturbance:
-            share = percent(record.statistics.disturbance)
-            code = f"{record.subject.label} ({record.subject.implementation})"
-            what = "its core" if record.timing and record.timing.follows == "core" else "the machine"
-            notes.append(f"{code}: disturbed, {share} of {what} was gone; {_stop(record)}.")
-    faster = max((_memory_speedup(record) for record in records), default=1.0)
-    if faster > NOTABLE_SPEEDUP:
-        notes.append(
-            f"memory ran up to {faster:.1f} times as fast beside these kernels as when the ceilings were taken; "
-            f"against faster memory a kernel that also computes reaches less of the ceiling."
+    notes += [
+        f"{record.subject.label} ({record.subject.implementation}): {record.outcome.reason}."
+        for record in records
+        if record.outcome.reason
+    ]
+    return [*notes, *_unknown(records), *_disturbed(records), *_memory(records)]
+
+
+def _unknown(records: Sequence[Measurement]) -> Iterable[str]:
+    """Why some kernels have a time and no share."""
+
+    def reason(record: Measurement) -> str | None:
+        if record.statistics is None or record.statistics.fraction_of_ceiling is not None:
+            return None
+        found = levels_of(record)
+        if found is not None and found.doubt:
+            return found.doubt
+        return "their size lies between two levels"
+
+    for why, names in _alike(records, reason):
+        yield f"no share where it cannot be told which level of the memory operands come from ({why}): {names}."
+
+
+def _disturbed(records: Sequence[Measurement]) -> Iterable[str]:
+    """Kernels that were disturbed alike in one line each, with what was done about it."""
+    timed = [record for record in records if record.statistics is not None and record.statistics.disturbance]
+
+    def lacking(record: Measurement) -> str:
+        return "their core" if record.timing and record.timing.follows == "core" else "the machine"
+
+    for what, names in _alike(timed, lacking):
+        shares = [one.statistics.disturbance for one in timed if one.statistics is not None and lacking(one) == what]
+        low, high = percent(min(shares)), percent(max(shares))
+        ends = dict.fromkeys(one.timing.stop_reason.split(";")[0] for one in timed if one.timing and lacking(one) == what)
+        yield (
+            f"disturbed, {low if low == high else f'{low} to {high}'} of {what} was gone ({', '.join(ends)}): {names}; "
+            f"too few of their samples were calm, so all count, each against the probes beside it."
         )
-    return notes
 
 
-def _memory_speedup(record: Measurement) -> float:
-    """How much faster the calm read probe was beside a memory-bound kernel than when the ceilings were taken."""
-    statistics, ceilings = record.statistics, record.ceilings
-    if (
-        statistics is None
-        or ceilings is None
-        or statistics.bound != "memory"
-        or (record.timing and record.timing.residency == "warm")
-    ):
-        return 1.0
-    return (record.work.bytes_read + record.work.bytes_written) / (statistics.floor_us * 1e3) / ceilings.read_gbs
+def _memory(records: Sequence[Measurement]) -> Iterable[str]:
+    """At which speeds of the memory the kernels were measured that wait for it."""
+    rates = [
+        rate
+        for record in records
+        if record.statistics is not None and record.timing is not None and record.statistics.bound == "memory"
+        if record.timing.residency == "cold" and record.statistics.fraction_of_ceiling is not None
+        if record.statistics.level in ("", MEMORY)
+        for rate in record.timing.read_probe_gbs
+    ]
+    if not rates:
+        return
+    fast, slow = speeds(np.array(rates))
+    at = f"{figure(fast)} GB/s" if slow is None else f"{figure(fast)} and {figure(slow)} GB/s by turns"
+    yield f"the memory read {at} beside these kernels; each share is taken against the speed beside its samples."
 
 
-def _stop(record: Measurement) -> str:
-    return record.timing.stop_reason if record.timing else ""
+def _alike(records: Iterable[Measurement], said: Callable[[Measurement], str | None]) -> Iterable[tuple[str, str]]:
+    """What is said of some records, each once, with the names of those it is said of."""
+    found: dict[str, list[str]] = {}
+    for record in records:
+        if (words := said(record)) is not None:
+            found.setdefault(words, []).append(f"{record.subject.label} ({record.subject.implementation})")
+    return ((words, ", ".join(dict.fromkeys(names))) for words, names in found.items())

@@ -126,14 +126,13 @@ def _measurements(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 def _cells(row: dict[str, Any], differing: Sequence[str]) -> list[str]:
-    is_timed = row["latency_us"] is not None
     return [
         *("-" if row[name] is None else f"{row[name]:,}" if name == "context" else row[name] for name in differing),
         row["label"] or "-",
         row["implementation"] or "-",
         figure(row["latency_us"]),
-        percent(row["fraction_of_ceiling"]) if is_timed else "-",
-        span(row["fraction_low"], row["fraction_high"]) if is_timed else "-",
+        percent(row["fraction_of_ceiling"]),
+        span(row["fraction_low"], row["fraction_high"]),
         f"{row['status']}, from before" if row["skipped"] else row["status"],
         row["reproduce"],
     ]

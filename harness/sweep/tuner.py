@@ -85,7 +85,7 @@ class TuningSweeper(ResumingSweeper):
         return True
 
     def _reached(self, job: Job) -> float | None:
-        """What a job's kernels reach of their ceilings; None where one came to no time."""
+        """What a job's kernels reach of their ceilings; None where none came to a share of one."""
         if job.status != "done" or job.exit_code:
             return None
         asked = "SELECT fraction_of_ceiling AS reached FROM records WHERE run_id = ? AND fraction_of_ceiling > 0"
@@ -125,4 +125,5 @@ def _optuna() -> Any:
 
 def _line(number: int, of: int, params: Mapping[str, Any], reached: float | None) -> str:
     tried = as_typed([f"{name}={value}" for name, value in params.items()])
-    return f"  trial {number} of {of}: {f'{reached:.1%} of the ceiling' if reached else 'came to no time'} with {tried}"
+    came = f"{reached:.1%} of the ceiling" if reached else "came to no share of a ceiling"
+    return f"  trial {number} of {of}: {came} with {tried}"

@@ -93,7 +93,7 @@ def test_a_search_ends_near_the_best_and_resumes(capsys: pytest.CaptureFixture[s
 def test_a_trial_that_comes_to_no_time_is_told_and_not_chosen(capsys: pytest.CaptureFixture[str]) -> None:
     assert search("blocks.gemv_grain_bytes=choice(1,1024)", "hydra.sweeper.trials=5", "hydra.sweeper.at_once=2") == 1
     said = capsys.readouterr().out
-    assert "came to no time with blocks.gemv_grain_bytes=1\n" in said
+    assert "came to no share of a ceiling with blocks.gemv_grain_bytes=1\n" in said
     assert said.endswith("  best: blocks.gemv_grain_bytes=1024\n")
 
 

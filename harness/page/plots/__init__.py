@@ -1,6 +1,6 @@
 """Plots of the page, one module each, in the order in which they are shown."""
 
-from . import ceiling, context, cost, coverage, energy, history, published, roofline, speeds, waterfall
+from . import caches, ceiling, context, cost, coverage, energy, history, published, roofline, speeds, waterfall
 from .plot import Plot
 
 __all__ = ["PLOTS", "Plot", "plots"]
@@ -16,6 +16,7 @@ def plots(price: float | None) -> tuple[Plot, ...]:
         cost.plot(price),
         roofline.PLOT,
         ceiling.PLOT,
+        caches.PLOT,
         waterfall.MEASURED,
         history.PLOT,
         published.PLOT,

@@ -12,6 +12,7 @@ import pytest
 from roofcast.harness import cli
 from roofcast.harness.page import kept
 from roofcast.harness.page.build import export, html, pack
+from roofcast.harness.page.caches import caches
 from roofcast.harness.page.controls import CONTROLS, choices
 from roofcast.harness.page.data import gather
 from roofcast.harness.page.grid import models
@@ -24,7 +25,7 @@ from roofcast.harness.report.answer import in_full
 from roofcast.harness.store.store import Store
 from roofcast.harness.words import figure
 
-from .conftest import RECORDS, RUNS
+from .conftest import MOUNTAIN, RECORDS, RUNS
 
 LEAST_CONTRAST = 3.0
 """Of what a plot draws against its ground (WCAG 2.2, success criterion 1.4.11)."""
@@ -132,6 +133,36 @@ def test_memory_meets_the_fastest_arithmetic_at_the_ridge() -> None:
     assert kept.roof_lines("one", {"memory read": 100.0}, "record:0") == []
 
 
+def test_the_floor_of_what_may_have_come_from_a_cache_is_no_roof_of_the_memory(measurement, tmp_path: Path) -> None:
+    record = measurement()
+    moved = record.work.bytes_read + record.work.bytes_written
+    fast = dataclasses.replace(record.statistics, floor_us=moved / (1e3 * 5 * record.ceilings.read_gbs))
+    unknown = dataclasses.replace(fast, fraction_of_ceiling=None, fraction_low=None, fraction_high=None)
+    for place, (statistics, times) in enumerate([(fast, 5), (unknown, 1)]):
+        store = Store(tmp_path / str(place))
+        store.append([dataclasses.replace(record, statistics=statistics)])
+        [row] = kept.kept(store).found
+        assert row["fraction"] == statistics.fraction_of_ceiling
+        assert row["roofs"]["memory read"] == pytest.approx(times * record.ceilings.read_gbs, rel=1e-4)
+
+
+def test_caches_are_drawn_of_the_newest_ceilings_of_a_machine_with_their_ends(measurement, tmp_path: Path) -> None:
+    def at(started_at: str, gbs: float):
+        record = measurement(started_at=started_at, host=dataclasses.replace(measurement().host, cache_bytes={"L2": 2**25}))
+        ceilings = dataclasses.replace(record.ceilings, **MOUNTAIN | {"working_set_gbs": (gbs,) * 4 + (20.0,) * 4})
+        return dataclasses.replace(record, ceilings=ceilings)
+
+    store = Store(tmp_path / "results")
+    store.append([measurement(started_at="2026-01-09T00:00:00+00:00"), at("2026-01-02T00:00:00+00:00", 90.0)])
+    store.append([newest := at("2026-01-03T00:00:00+00:00", 150.0)])
+    sizes, ends = caches(store)
+    assert [row["gbs"] for row in sizes] == [150.0] * 4 + [20.0] * 4
+    assert {row["from"] for row in [*sizes, *ends]} == {f"record:{newest.record_id}"}
+    assert [row["level"] for row in sizes] == ["L2"] * 4 + ["memory"] * 4
+    assert [(row["end"], row["size"]) for row in ends] == [("measured", "2 MiB"), ("told by the machine", "32 MiB")]
+    assert caches(Store(tmp_path / "none")) == ([], [])
+
+
 def test_only_the_newest_measurement_of_a_kernel_is_drawn_and_none_is_lost(full_data) -> None:
     measured = [row for row in full_data.datasets["kernels"] if row["from"].startswith("record:")]
     again = [row for row in measured if row["series"] == choices(full_data)["series"]]
@@ -172,7 +203,7 @@ def test_the_packed_data_is_json_that_holds_every_row(full_data) -> None:
 
 
 def test_plots_are_written_as_svg_and_png(full_data, tmp_path) -> None:
-    drawn = {"speeds", "published", "roofline"}
+    drawn = {"speeds", "published", "roofline", "caches"}
     some = {name: rows[:500] if name == "kernels" else rows for name, rows in full_data.datasets.items()}
     written = export(dataclasses.replace(full_data, datasets=some), tmp_path / "plots", sorted(drawn))
     assert {one.suffix for one in written} == {".svg", ".png"}
