@@ -188,8 +188,15 @@ def question_of(config: DictConfig) -> dict[str, Any]:
     step = plan(OmegaConf.create(asked))
     # Each of two processes holds its own copy of everything.
     free_bytes = (memory_available(Path("/")) or psutil.virtual_memory().available) / 2
-    layers = _layers(step, free_bytes) if DecodeStep.op in ops else None
-    if not step.calls(ops) and layers is None:
+    calls, layers = step.calls(ops), None
+    if DecodeStep.op in ops:
+        try:
+            layers = _layers(step, free_bytes)
+        except UsageError as error:
+            if not calls:
+                raise
+            print(f"roofcast: the whole step is left out: {error}", file=sys.stderr)
+    if not calls and layers is None:
         raise UsageError(f"kernel must be an op that {step.step.model.name} calls; got {', '.join(ops)}")
     return {
         "plan": asked,
