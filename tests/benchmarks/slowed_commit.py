@@ -41,7 +41,7 @@ AGAIN = """    if workload.label == "{kernel}":
         )
         y = y.at[:rows].set(again[:rows])
 """
-STEP = "step gpt2 2 layers bf16"
+STEP = "step gpt2 6 layers bf16"
 TIMED = Path("harness", "measure", "prepare.py")
 CALL = "_call"
 
