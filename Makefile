@@ -2,7 +2,7 @@
 # GNU make 3.81, which macOS ships, must understand this file.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test lint docs cuda clean lock
+.PHONY: help setup bench test gate lint docs cuda clean lock
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -25,6 +25,14 @@ bench: .venv/.run ## measure the kernels of a decode step here and carry them to
 # in the order of tests/conftest.py, the long ones first.
 test: .venv/.dev ## run the tests
 	@$(BIN)/pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder $(ARGS)
+
+# Against the newest release that HEAD comes after, else the main branch of the origin, else where this branch and main parted.
+# Each side measures itself, so that what the harness adds to a time shows: a step of six
+# layers takes some 10 ms, short enough to show a millisecond, long enough to be called directly and not in a compiled loop.
+gate: .venv/.dev ## say whether kernels or the harness are slower than in the last release
+	@base=$$(git describe --tags --abbrev=0 2>/dev/null || git rev-parse --verify --quiet --abbrev-ref origin/main || true); \
+	$(BIN)/roofcast gate $${base:+base=$$base} harness=own also="'tests/benchmarks -k test_harness'" \
+	  model=gpt2 model.layers=6 model.vocab=8192 context=1024 least=0.05 compile_pairs=0 budget_s=180 $(ARGS)
 
 lint: .venv/.dev ## check formatting, style and types
 	@$(BIN)/ruff format --check .
@@ -52,7 +60,7 @@ VERSION := import sys; print("%d.%d" % sys.version_info[:2])
 ifdef PYTHON
 ifneq ($(shell { $(PYTHON) -c '$(VERSION)'; } 2>/dev/null),$(shell cat .venv/.python 2>/dev/null))
 .venv/.python: another-python
-.PHONY: help setup bench test lint docs cuda clean lock
+.PHONY: help setup bench test gate lint docs cuda clean lock
 another-python:
 endif
 endif

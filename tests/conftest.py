@@ -60,6 +60,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 SMALL = {"L1": 2**15, "L2": 2**18, "L3": 2**20}
 """Bytes of caches, for a machine on which what exceeds them is quickly drawn, copied and read."""
+SMALL_FAR = 2**24
+"""Bytes that are beyond them."""
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +72,9 @@ def small_machine(tmp_path_factory: pytest.TempPathFactory) -> str:
 import sys
 if any(word.startswith("roofcast.harness") for word in sys.orig_argv):
     from roofcast.harness.host import linux
+    from roofcast.harness.measure import budget
     linux.caches = lambda *_: {SMALL}
+    budget.FAR_BYTES = {SMALL_FAR}
 """
     (folder / "sitecustomize.py").write_text(script)
     return os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))

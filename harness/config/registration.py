@@ -33,9 +33,9 @@ def register(verbs: Iterable[str] = tuple(SCHEMAS)) -> None:
         # Their names come with their folders, which a verb that asks for no kernel need not import.
         for op in measured_ops():
             store.store(group="kernel", name=op, node=KernelChoice(ops=[op]))
-        store.store(group="kernel", name="all", node=KernelChoice(ops=list(measured_ops())))
         # The whole step says most beside its kernels, measured in the same minutes: kernel.ops=[step] is the step alone.
-        store.store(group="kernel", name="step", node=KernelChoice(ops=[*measured_ops(), "step"]))
+        for name in ("all", "step"):
+            store.store(group="kernel", name=name, node=KernelChoice(ops=[*measured_ops(), "step"]))
     for name in format_names("weight"):
         store.store(group="format", name=name, node=FormatChoice(weight=name, kv=kv_of(name)))
 

@@ -210,6 +210,8 @@ class Gate:
     base: str | None = None
     head: str | None = None
     suite: str | None = None
+    also: str | None = None
+    harness: str = "gate"
     save: str | None = None
     context: int = MISSING
     fused: bool = False

@@ -6,7 +6,8 @@ import functools
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -74,14 +75,20 @@ def run(config: DictConfig) -> int:
 
 def _measured(config: DictConfig) -> tuple[Comparison, str]:
     """Two revisions, measured here and now, and a word on what was kept."""
-    suite = shlex.split(config.suite or "")
-    question = _suite_question(config) if suite else question_of(config)
-    policy, effort = policy_of(config), effort_of(config)
+    suite, also = (shlex.split(words or "") for words in (config.suite, config.also))
+    if suite and also:
+        raise UsageError(f"also must be null where suite is given: it comes besides the kernels; got {config.also!r}")
+    policy, is_own = policy_of(config), chosen("harness", config.harness, ("gate", "own")) == "own"
+    asked: list[tuple[Sequence[str], dict[str, Any]]] = []
     if not suite:
+        asked.append(((), question_of(config)))
         # Nobody should measure for minutes and then not be able to keep what came of it.
         verdicts(config.results).check_writable()
+    if suite or also:
+        asked.append((suite or also, _suite_question(config.suite or config.also)))
     if note := overlooked(config.head, Path.cwd(), any_project=bool(suite)):
         print(f"roofcast: {note}", file=sys.stderr)
+    end = time.monotonic() + config.budget_s
     with (
         side_by_side(config.base, config.head, Path.cwd(), any_project=bool(suite)) as (base, head, folder),
         Progress() as shown,
@@ -91,11 +98,16 @@ def _measured(config: DictConfig) -> tuple[Comparison, str]:
             shown(what, 0.0)
 
         revisions: Mapping[Side, Revision] = {"base": base, "head": head}
-        with environments(revisions, SUITE_LOCKS if suite else LOCKS, progress) as runnable:
+        found: list[Comparison] = []
+        with environments(revisions, SUITE_LOCKS if suite or also else LOCKS, progress) as runnable:
             rng = np.random.default_rng(config.seed)
-            start = functools.partial(Process, suite=suite, cores=cores_of(config))
-            found = compare(Bench(runnable, folder, question, policy, effort, rng, progress, start), config.budget_s)
-        return found, "" if suite else _kept(config, found, base.commit, head)
+            for place, (words, question) in enumerate(asked):
+                start = functools.partial(Process, suite=words, cores=cores_of(config), own_harness=is_own)
+                effort = effort_of(config, is_suite=bool(words))
+                bench = Bench(runnable, folder, question, policy, effort, rng, progress, start)
+                found.append(compare(bench, (end - time.monotonic()) / (len(asked) - place)))
+        note = "" if suite else _kept(config, found[0], base.commit, head)
+        return functools.reduce(Comparison.beside, found), note
 
 
 def _kept(config: DictConfig, found: Comparison, base_commit: str, head: Revision) -> str:
@@ -152,6 +164,8 @@ def _recalled(config: DictConfig) -> tuple[Comparison, str]:
 @contextmanager
 def _beside_ceilings(config: DictConfig, name: str) -> Iterator[tuple[Bench, Terms]]:
     """The head beside the machine's ceilings, and the terms of what is measured of it."""
+    if config.also or config.harness != "gate":
+        raise UsageError("also and harness must not be given with a baseline, which is one of kernels by the gate's own code")
     question, effort = question_of(config), replace(effort_of(config), compile_pairs=0)
     if note := overlooked(config.head, Path.cwd()):
         print(f"roofcast: {note}", file=sys.stderr)
@@ -187,8 +201,15 @@ def question_of(config: DictConfig) -> dict[str, Any]:
     step = plan(OmegaConf.create(asked))
     # Each of two processes holds its own copy of everything.
     free_bytes = (memory_available(Path("/")) or psutil.virtual_memory().available) / 2
-    layers = _layers(step, free_bytes) if DecodeStep.op in ops else None
-    if not step.calls(ops) and layers is None:
+    calls, layers = step.calls(ops), None
+    if DecodeStep.op in ops:
+        try:
+            layers = _layers(step, free_bytes)
+        except UsageError as error:
+            if not calls:
+                raise
+            print(f"roofcast: the whole step is left out: {error}", file=sys.stderr)
+    if not calls and layers is None:
         raise UsageError(f"kernel must be an op that {step.step.model.name} calls; got {', '.join(ops)}")
     return {
         "plan": asked,
@@ -221,9 +242,9 @@ def _layers(asked: Plan, free_bytes: float) -> int:
     )
 
 
-def _suite_question(config: DictConfig) -> dict[str, Any]:
+def _suite_question(suite: str) -> dict[str, Any]:
     """Likewise of a suite of pytest-benchmark."""
-    return {"suite": config.suite, "checkout": str(top_of(Path.cwd(), any_project=True)), "free_bytes": 0.0}
+    return {"suite": suite, "checkout": str(top_of(Path.cwd(), any_project=True)), "free_bytes": 0.0}
 
 
 def policy_of(config: DictConfig) -> Policy:
@@ -240,7 +261,7 @@ def policy_of(config: DictConfig) -> Policy:
     return Policy(config.least, config.least_compile, config.false_discovery, least, most)
 
 
-def effort_of(config: DictConfig) -> Effort:
+def effort_of(config: DictConfig, *, is_suite: bool = False) -> Effort:
     """How much is measured.
 
     Raises:
@@ -251,7 +272,7 @@ def effort_of(config: DictConfig) -> Effort:
             raise UsageError(f"{name} must be a number of seconds above 0; got {config[name]}")
     least = _from(config, "least_quads", 1)
     # A suite says itself what of its compiling it times.
-    pairs = 0 if config.suite else _from(config, "compile_pairs", 0)
+    pairs = 0 if is_suite else _from(config, "compile_pairs", 0)
     return Effort(least, _from(config, "most_quads", least), pairs, config.kernel_limit_s)
 
 

@@ -68,6 +68,20 @@ class Comparison:
     quads: Mapping[Key, Sequence[Quad]] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
 
+    def beside(self, other: Comparison) -> Comparison:
+        """Both as one, of the same two revisions."""
+        return replace(
+            self,
+            verdicts={**self.verdicts, **other.verdicts},
+            remarks=[*self.remarks, *other.remarks],
+            exact_changes=[*self.exact_changes, *other.exact_changes],
+            changed_code={**self.changed_code, **other.changed_code},
+            software={side: {**other.software[side], **self.software[side]} for side in self.software},
+            seconds=self.seconds + other.seconds,
+            quads={**self.quads, **other.quads},
+            code={**self.code, **other.code},
+        )
+
     def exit_code(self, *, inconclusive_fails: bool) -> int:
         """What the gate ends with."""
         newly_wrong = any(one.condition == "newly wrong" for one in self.remarks)

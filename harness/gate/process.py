@@ -38,12 +38,20 @@ class Process:
         suite: what pytest is to collect in the revision's folder; the kernels themselves if empty.
         module: of this package, which speaks for the kernels.
         cores: on which it runs; wherever the gate does if empty.
+        own_harness: the revision is measured by its own harness and not by the gate's.
     """
 
     def __init__(
-        self, revision: Revision, folder: Path, suite: Sequence[str] = (), module: str = "worker", cores: Collection[int] = ()
+        self,
+        revision: Revision,
+        folder: Path,
+        suite: Sequence[str] = (),
+        module: str = "worker",
+        cores: Collection[int] = (),
+        *,
+        own_harness: bool = False,
     ) -> None:
-        _link(revision, folder)
+        _link(revision, folder, own_harness=own_harness)
         self._complaints = open(folder / "stderr.txt", "w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         paths = [str(folder)]
         if suite:
@@ -153,8 +161,8 @@ def _on(cores: Collection[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def _link(revision: Revision, folder: Path) -> None:
-    """Makes `roofcast` importable from a folder: kernels and configuration of the revision, the gate's own harness.
+def _link(revision: Revision, folder: Path, *, own_harness: bool) -> None:
+    """Makes `roofcast` importable from a folder: kernels and configuration of the revision, and the gate's harness or its own.
 
     A revision of another project has no kernels and gets all of it from the gate.
     """
@@ -162,5 +170,5 @@ def _link(revision: Revision, folder: Path) -> None:
     package.mkdir(parents=True)
     ours = PACKAGE_FOLDER.parent
     theirs = revision.folder if (revision.folder / "kernels" / "op.py").is_file() else ours
-    for room, home in (("kernels", theirs), ("conf", theirs), ("harness", ours)):
+    for room, home in (("kernels", theirs), ("conf", theirs), ("harness", theirs if own_harness else ours)):
         (package / room).symlink_to(home / room, target_is_directory=True)

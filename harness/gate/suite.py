@@ -96,14 +96,12 @@ class Suite:
         self._checkout = Path(question["checkout"])
         if self._broken:
             return {"refusal": self._broken[0]}
-        if not items:
-            return {"refusal": f"no test of {question['suite']} asks for the fixture benchmark"}
         if stranger := self._stranger():
             return {"refusal": stranger}
         return {
             # Each more than the whole budget: one test is held at a time.
             "kernels": dict.fromkeys(items, 1.0),
-            "refused": {},
+            "refused": {} if items else {question["suite"]: f"no test of {question['suite']} asks for the fixture benchmark"},
             "home": str(Path.cwd().resolve()),
             "host": {"python": platform.python_version()}
             | {name: version for name in ("pytest", "pytest-benchmark", "jax") if (version := version_of(name))},

@@ -1,7 +1,8 @@
 """The process of one revision: prepares, samples and compiles kernels on request, one line of JSON for another.
 
 The measuring code is the same for both revisions, that of the gate which was started; only `kernels` and `conf` are the
-revision's. So a change of how kernels are timed is never taken for a change of the kernels.
+revision's. So a change of how kernels are timed is never taken for a change of the kernels. With `harness=own` each revision
+measures itself, and such a change is what is looked for.
 """
 
 from __future__ import annotations

@@ -206,7 +206,7 @@ def complaint(line):
             return ""
         case [".venv/bin/python", script, *rest] if (ROOT / script).is_file():
             # It measures for minutes, with the keys of the gate.
-            composed(["gate", *rest])
+            composed(["gate", *(word for word in rest if "=" in word)])
             return ""
         case ["duckdb", "-c", query]:
             return "" if duckdb.sql(query).fetchall() else "it finds nothing"

@@ -180,9 +180,49 @@ def test_a_baseline_is_saved_and_later_revisions_are_held_against_it(gate, repos
 
 def test_a_step_that_does_not_fit_in_memory_twice_is_refused(gate, monkeypatch):
     monkeypatch.setattr(command, "memory_available", lambda _: 2e4)
-    done = gate("base=main", "kernel=step")
+    done = gate("base=main", "kernel.ops=[step]")
     assert done.code == 4
     assert "kernel must be ops whose operands fit in memory twice; got step: " in done.err
+
+
+def test_a_step_that_does_not_fit_is_left_out_where_kernels_were_asked_for_too(gate, monkeypatch):
+    monkeypatch.setattr(command, "memory_available", lambda _: 2e4)
+    # Nothing need be measured to hear of it.
+    done = gate("base=nowhere")
+    assert "the whole step is left out: kernel must be ops whose operands fit in memory twice" in done.err
+    assert "base must be a commit" in done.err
+
+
+def test_each_revision_by_its_own_harness_and_a_suite_besides_kernels(repository, gate):
+    """The base's harness and its suite fail; what measures the head is the head's."""
+    git(repository, "checkout", "-q", "main")
+    (repository / "own").mkdir()
+    (repository / "own" / "test_own.py").write_text("def test_own(benchmark):\n    benchmark(sum, range(9))\n")
+    git(repository, "checkout", "-qb", "own")
+    git(repository, "add", "own")
+    git(repository, "commit", "-qm", "own")
+    change(repository, "slow", Path("harness/measure/prepare.py"), "def outputs(", "raise OSError\n\n\ndef outputs(", "own")
+    done = gate("base=own", "head=slow", "kernel=rope", "also=own")
+    assert done.code == 0, done.err
+    assert "own/test_own.py::test_own" in done.out
+    done = gate("base=own", "head=slow", "kernel=rope", "also=own", "harness=own")
+    assert done.code == 3
+    assert "head, slow (" in done.err
+    assert "OSError (harness/measure/prepare.py" in done.err
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        (("harness=mine",), "harness must be one of gate, own"),
+        (("suite=own", "also=own"), "also must be null where suite is given"),
+        (("save=before", "harness=own"), "also and harness must not be given with a baseline"),
+    ],
+)
+def test_keys_that_do_not_go_together_are_refused(gate, keys, words):
+    done = gate("base=main", *keys) if "save=before" not in keys else gate(*keys)
+    assert done.code == 4
+    assert words in done.err
 
 
 def question(**keys):

@@ -42,6 +42,14 @@ def test_the_headline_names_what_is_bad_and_nothing_else():
     assert report.headline(comparison({("norm", "latency"): SAME})) == "nothing is slower"
 
 
+def test_two_comparisons_of_the_same_revisions_are_one():
+    both = comparison({("norm", "latency"): SAME}).beside(comparison({("bench/test_total.py", "latency"): SLOWER}))
+    assert report.headline(both) == "slower: bench/test_total.py (latency +6.2%)"
+    assert both.exit_code(inconclusive_fails=False) == 1
+    assert set(both.verdicts) == {("norm", "latency"), ("bench/test_total.py", "latency")}
+    assert both.seconds == 24.6
+
+
 def test_exit_codes_of_a_comparison():
     assert MIXED.exit_code(inconclusive_fails=False) == 1
     unsure = comparison({("rope", "compile time"): UNSURE})

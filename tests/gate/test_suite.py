@@ -88,6 +88,12 @@ def test_each_test_is_timed_by_turns_and_one_that_became_wrong_is_named(project)
     assert listed.stdout == "?? found.json\n"
 
 
+def test_a_suite_without_a_benchmark_in_either_revision_is_not_comparable(project):
+    done = gate(project, "base=main", "head=main", "suite=bench -k nothing")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "neither revision has anything to time: no test of bench -k nothing asks for the fixture benchmark" in done.stderr
+
+
 def test_a_head_whose_suite_cannot_be_collected_is_not_comparable(project):
     done = gate(project, "base=main", "head=broken")
     assert done.returncode == 3

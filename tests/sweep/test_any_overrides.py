@@ -15,6 +15,8 @@ from omegaconf import OmegaConf
 from roofcast.harness import cli
 from roofcast.harness.config.registration import measured_ops
 from roofcast.harness.facts import catalogue
+from roofcast.harness.measure.cache_levels import MEMORY, Levels
+from roofcast.harness.measure.caches import Caches
 from roofcast.harness.measure.ceilings import Limits, Probe
 from roofcast.harness.measure.compiled import Compiled
 from roofcast.harness.measure.prepare import Kernel
@@ -106,7 +108,7 @@ def ok(workload, one) -> Result:
     series = Series([1e-3, 1e-3], [[20.0, 100.0]] * 2, [[20.0, 100.0]] * 2, "sample limit reached")
     kernel = Kernel(workload, one, None, "direct calls", "cold", 1.0, 1, lambda: 1e-3)
     span = Interval(1e3, 1e3, 1e3)
-    timed = Timed(span, Interval(0.5, 0.4, 0.6), 1.0, "memory", np.ones(2, bool), 0.0)
+    timed = Timed(span, Interval(0.5, 0.4, 0.6), 1.0, "memory", np.ones(2, bool), 0.0, level=MEMORY)
     return Result(
         workload, one.name, "ok", "", 0.0, Compiled(None, 0.1, 0.1, "cold"), kernel=kernel, series=series, timed=timed
     )
@@ -137,7 +139,9 @@ class InProcess:
 def no_clock():
     silent = Probe("none", lambda: 1.0)
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        patch.setattr(bench, "measure_limits", lambda *_, **__: Limits(SPEEDS, silent, silent))
+        patch.setattr(
+            bench, "measure_limits", lambda *_, **__: Limits(SPEEDS, Levels((), 20.0, 0.0), Caches.rotated(0), silent, silent)
+        )
         patch.setattr(bench.session, "run", fake_session)
         patch.setattr(bench, "keep_programs_in", lambda folder: None)
         patch.setattr(bench.Run, "start", lambda **given: bench.Run(roofcast_version="0", **given))

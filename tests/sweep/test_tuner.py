@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 from roofcast.harness import cli
+from roofcast.harness.measure.cache_levels import MEMORY, Levels
+from roofcast.harness.measure.caches import Caches
 from roofcast.harness.measure.ceilings import Limits, Probe
 from roofcast.harness.measure.compiled import Compiled
 from roofcast.harness.measure.prepare import Kernel
@@ -40,7 +42,7 @@ def timed(calls, machine, stopping, **_) -> Iterator[Result]:
             compiled=Compiled(None, 0.1, 0.1),
             kernel=Kernel(workload, one, None, "direct calls", "cold", 1.0, 1, lambda: 1e-3),
             series=Series([1e-3, 1e-3], [[20.0, 100.0]] * 2, [[20.0, 100.0]] * 2, "sample limit reached"),
-            timed=Timed(Interval(1e3, 1e3, 1e3), span, 1.0, "memory", np.ones(2, bool), 0.0),
+            timed=Timed(Interval(1e3, 1e3, 1e3), span, 1.0, "memory", np.ones(2, bool), 0.0, level=MEMORY),
         )
 
 
@@ -62,7 +64,9 @@ class InProcess:
 @pytest.fixture(autouse=True)
 def no_clock(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     silent = Probe("none", lambda: 1.0)
-    monkeypatch.setattr(bench, "measure_limits", lambda *_, **__: Limits(SPEEDS, silent, silent))
+    monkeypatch.setattr(
+        bench, "measure_limits", lambda *_, **__: Limits(SPEEDS, Levels((), 20.0, 0.0), Caches.rotated(0), silent, silent)
+    )
     monkeypatch.setattr(bench.session, "run", timed)
     monkeypatch.setattr(bench, "keep_programs_in", lambda folder: None)
     monkeypatch.setattr(job, "_WARM", [])

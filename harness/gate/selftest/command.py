@@ -36,9 +36,11 @@ from .rounds import Round, Series, Shelf
 def run(config: DictConfig) -> int:
     """Measures what is missing, and shows the rates. Returns 0, or 3 where nothing could be measured."""
     question, policy, effort = question_of(config), policy_of(config), effort_of(config)
-    for name in ("base", "head", "suite", "save"):
+    for name in ("base", "head", "suite", "also", "save"):
         if config[name] is not None:
             raise UsageError(f"{name} must be null in a self-test of kernels; got {config[name]!r}")
+    if config.harness != "gate":
+        raise UsageError(f"harness must be gate in a self-test, where both revisions are one; got {config.harness!r}")
     if config.comparisons < 1:
         raise UsageError(f"comparisons must be a whole number from 1; got {config.comparisons}")
     if any(not 0 < one < 10 for one in config.slowdowns):

@@ -46,7 +46,7 @@ def test_a_run_prints_ceilings_kernels_and_throughput(bench: subprocess.Complete
     assert bench.returncode == 0, bench.stderr
     assert bench.stderr == ""
     assert [line.split()[0] for line in sections(bench.stdout)] == ["Ceilings", "Kernels", "Decode"]
-    for words in ("memory read", "L2 read", "matmul bf16", "dispatch", "qkv", "lm_head", "sampling", "H100_SXM", "WSE-3_CS-3"):
+    for words in ("About", "memory read", "matmul bf16", "dispatch", "qkv", "lm_head", "sampling", "H100_SXM", "WSE-3_CS-3"):
         assert words in bench.stdout
 
 
