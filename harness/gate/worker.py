@@ -28,11 +28,12 @@ from ..host.host import fingerprint
 from ..measure.budget import Budget
 from ..measure.cache_levels import Levels
 from ..measure.caches import Caches
-from ..measure.ceilings import Limits, Probe, dispatch_s
+from ..measure.ceilings import Limits
 from ..measure.choice import chosen
 from ..measure.compiled import Compiled, compile_call
 from ..measure.device import backend_and_kind
 from ..measure.prepare import Kernel, needed_bytes, prepare
+from ..measure.probes import Probe, dispatch_s
 from ..measure.prove import ready, stand_in
 from ..measure.result import Machine, Result
 from ..measure.settle import settle

@@ -13,9 +13,9 @@ from ...kernels.peak import Peak
 from ...kernels.stream import Stream
 from ..host.host import fingerprint
 from ..measure.caches import Caches
-from ..measure.ceilings import dispatch_probe, fastest
 from ..measure.device import backend_and_kind
 from ..measure.guard import floor
+from ..measure.probes import dispatch_probe, fastest
 from .worker import Worker, serve
 
 _CHAINS = 4096

@@ -8,13 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ...kernels import check
-from ...kernels.op import Workload
 from ...kernels.peak import Peak
-from ...kernels.registry import supported
 from ...kernels.stream import Stream
 from ..store.figures import Ceilings
 from ..store.known_ceilings import Known, Shelf
@@ -23,40 +19,20 @@ from . import mountain
 from .budget import FAR_BYTES, Budget
 from .cache_levels import Levels, Mountain, levels
 from .caches import KEPT_MULTIPLE, Caches, Emptier
-from .compiled import compile_call
 from .core import core_probe
-from .overlap import overlapped
-from .place import placed
-from .prepare import prepare
+from .probes import Probe, dispatch_s, fastest, probe, read_probe
 from .reading import WORD_BYTES, buffer, reading
 from .ready_call import ReadyCall
 from .spent import Held, Spent
 from .statistics import speeds
 from .timer import HOST, Timer
-from .wake import empty_call, wake
+from .wake import wake
 
 ROUNDS = 7
 """Interleaved samples per probe; the level is their 90th percentile."""
 
 LEFT = 1.1
 """A read that is faster than one from memory by more than this found some of its bytes in a cache."""
-PROFILED_CALLS = 64
-"""Empty calls in one profiler session."""
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A ceiling that can be sampled at any moment.
-
-    Attributes:
-        name: of the ceiling.
-        rate: takes one sample; GB/s for a stream, GFLOP/s for arithmetic, turns per microsecond for a core.
-        code: the implementation that is sampled.
-    """
-
-    name: str
-    rate: Callable[[], float]
-    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,13 +97,13 @@ def measure_limits(
     with shared(), spent.proving():
         found = levels(Mountain.of(known.ceilings), told_bytes)
         read_bytes = _read_bytes(found, largest)
-        emptier = Emptier(_read_probe(backend, timer, read_bytes, known.codes["read"]).rate, read_bytes)
+        emptier = Emptier(read_probe(backend, timer, read_bytes, known.codes["read"]).rate, read_bytes)
         return Limits(
             known.ceilings,
             found,
             _caches(backend, found, known.ceilings, emptier, last_told).within(budget.room_for_copies(read_bytes)),
             Probe("read", emptier.rate, known.codes["read"]),
-            _probe(_MULTIPLY_ADD, backend, timer, known.codes["multiply_add"]),
+            probe(_MULTIPLY_ADD, backend, timer, known.codes["multiply_add"]),
             _core(backend),
             float(read_bytes),
         )
@@ -140,11 +116,11 @@ def _known(backend: str, told_bytes: Mapping[str, int], formats: Sequence[str], 
     shown = mountain.measured(mountain.working_sets(largest), timer)
     found = levels(shown, told_bytes)
     read_bytes = _read_bytes(found, largest)
-    read = _read_probe(backend, timer, read_bytes)
+    read = read_probe(backend, timer, read_bytes)
     going_on = {
         "read": read,
-        "multiply_add": _probe(_MULTIPLY_ADD, backend, timer),
-        **{f"matmul {name}": _probe(Peak(kind="matmul", format=name, size=1024), backend, timer) for name in formats},
+        "multiply_add": probe(_MULTIPLY_ADD, backend, timer),
+        **{f"matmul {name}": probe(Peak(kind="matmul", format=name, size=1024), backend, timer) for name in formats},
     }
     core = _core(backend)
     rates, turns = _sampled(going_on, core)
@@ -233,71 +209,3 @@ def _empties(read: Callable[[], float], read_bytes: int, found: Levels) -> bool:
 
 def _core(backend: str) -> Probe | None:
     return Probe("core", core_probe()) if backend == "cpu" else None
-
-
-def dispatch_s(timer: Timer = HOST) -> float:
-    """Median seconds of an empty compiled call: from Python and back, or of its kernel where the device times it."""
-    return dispatch_probe(timer)()
-
-
-def dispatch_probe(timer: Timer = HOST) -> Callable[[], float]:
-    """What takes a sample of `dispatch_s`, compiled once."""
-    calls = [empty_call()]
-
-    def sample() -> float:
-        if timer.on_device:
-            # A profiler session costs far more than what is measured in it.
-            return timer.seconds(calls * PROFILED_CALLS, None) / PROFILED_CALLS
-        return float(np.median([timer.seconds(calls, None) for _ in range(200)]))
-
-    return sample
-
-
-def fastest(workload: Workload, backend: str, timer: Timer = HOST, code: str = "") -> Probe:
-    """A probe of the implementation that is fastest here: a ceiling is what the machine can, not what one code can.
-
-    Args:
-        code: the name of that implementation, where it is known.
-    """
-    able = [one for one, refusal in supported(workload, backend) if refusal is None and code in ("", one.name)]
-    if not able:
-        raise RuntimeError(f"no implementation of {workload.label} runs on {backend}")
-    cost = workload.cost()
-    work = cost.flops if workload.op == "peak" else cost.bytes
-    with overlapped(lambda: _operands(workload)) as drawn:
-        compiled = [compile_call(workload, one, check.shapes(workload)) for one in able]
-        packed = drawn()
-    kernels = [
-        # One warm copy: a stream's own size says which level it reads, and a product is to be found in cache.
-        prepare(workload, one, program, packed, residency="warm", caches=Caches.rotated(0), dispatch_s=0, timer=timer)
-        for one, program in zip(able, compiled, strict=True)
-    ]
-    fastest = min(kernels, key=lambda kernel: min(kernel.sample() for _ in range(3))) if len(kernels) > 1 else kernels[0]
-    return Probe(workload.label, lambda: work / fastest.sample() / 1e9, fastest.implementation.name)
-
-
-def _operands(workload: Workload) -> dict[str, Any]:
-    """Of a product as of any kernel; a stream's numbers do not matter, and drawing them would take longer than the probe."""
-    if not isinstance(workload, Stream):
-        return placed(check.draw(workload, seed=0))[0]
-    return {
-        name: jnp.zeros(workload.elements, jnp.float32)
-        if name in workload.donated
-        else jax.device_put(buffer(WORD_BYTES * workload.elements))
-        for name in workload.operands()
-    }
-
-
-_PREPARED: dict[tuple[Workload, str, Timer], Probe] = {}
-"""Probes of this process, for a sweep samples them again at each configuration."""
-
-
-def _probe(workload: Workload, backend: str, timer: Timer, code: str = "") -> Probe:
-    found = _PREPARED.get(key := (workload, backend, timer))
-    if found is None or code not in ("", found.code):
-        found = _PREPARED[key] = fastest(workload, backend, timer, code)
-    return found
-
-
-def _read_probe(backend: str, timer: Timer, nbytes: int, code: str = "") -> Probe:
-    return _probe(Stream(kind="read", elements=nbytes // WORD_BYTES), backend, timer, code)

@@ -30,9 +30,9 @@ KNOWN_CEILINGS = """
 import sys
 if "roofcast.harness.sweep.worker" in sys.orig_argv:
     from roofcast.harness.store.figures import Ceilings
-    from roofcast.harness.measure import cache_levels, caches, ceilings
+    from roofcast.harness.measure import cache_levels, caches, ceilings, probes
     speeds = Ceilings(read_gbs=1e5, copy_gbs=1e5, triad_gbs=1e5, multiply_add_gflops=1e6, dispatch_us=8.0)
-    probe = ceilings.Probe("none", lambda: 1e6)
+    probe = probes.Probe("none", lambda: 1e6)
     levels, rotated = cache_levels.Levels((), 1e5, 0.0), caches.Caches.rotated(2**20)
     ceilings.measure_limits = lambda *_, **__: ceilings.Limits(speeds, levels, rotated, probe, probe)
 """

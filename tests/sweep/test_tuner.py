@@ -9,9 +9,10 @@ from omegaconf import OmegaConf
 from roofcast.harness import cli
 from roofcast.harness.measure.cache_levels import MEMORY, Levels
 from roofcast.harness.measure.caches import Caches
-from roofcast.harness.measure.ceilings import Limits, Probe
+from roofcast.harness.measure.ceilings import Limits
 from roofcast.harness.measure.compiled import Compiled
 from roofcast.harness.measure.prepare import Kernel
+from roofcast.harness.measure.probes import Probe
 from roofcast.harness.measure.result import Result, Timed
 from roofcast.harness.measure.rounds import Series
 from roofcast.harness.measure.statistics import Interval

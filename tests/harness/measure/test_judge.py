@@ -9,8 +9,9 @@ import pytest
 from roofcast.harness.measure import judge
 from roofcast.harness.measure.cache_levels import Level, Levels
 from roofcast.harness.measure.caches import Caches
-from roofcast.harness.measure.ceilings import Limits, Probe
+from roofcast.harness.measure.ceilings import Limits
 from roofcast.harness.measure.prepare import Kernel
+from roofcast.harness.measure.probes import Probe
 from roofcast.harness.measure.result import Result
 from roofcast.harness.measure.rounds import Series
 from roofcast.harness.measure.statistics import Calm

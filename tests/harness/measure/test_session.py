@@ -13,10 +13,11 @@ from roofcast.harness.measure import prove, session
 from roofcast.harness.measure.budget import Budget
 from roofcast.harness.measure.cache_levels import Level, Levels
 from roofcast.harness.measure.caches import Caches
-from roofcast.harness.measure.ceilings import Limits, Probe
+from roofcast.harness.measure.ceilings import Limits
 from roofcast.harness.measure.choice import chosen, chosen_peers
 from roofcast.harness.measure.compiled import compile_call
 from roofcast.harness.measure.prepare import prepare
+from roofcast.harness.measure.probes import Probe
 from roofcast.harness.measure.prove import PEER_TOLERANCE, tolerance
 from roofcast.harness.measure.result import Machine, Result
 from roofcast.harness.measure.rounds import Stopping

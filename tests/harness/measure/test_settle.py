@@ -14,9 +14,10 @@ from roofcast.harness.measure import prove, session, settle, timer
 from roofcast.harness.measure.budget import Budget
 from roofcast.harness.measure.cache_levels import Levels
 from roofcast.harness.measure.caches import SAMPLE_S, Caches
-from roofcast.harness.measure.ceilings import Limits, Probe
+from roofcast.harness.measure.ceilings import Limits
 from roofcast.harness.measure.looped import LoopedCalls
 from roofcast.harness.measure.prepare import Kernel
+from roofcast.harness.measure.probes import Probe
 from roofcast.harness.measure.result import Machine, Result
 from roofcast.harness.measure.rounds import Stopping
 from roofcast.harness.store.figures import Ceilings

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from roofcast.harness.measure import ceilings
+from roofcast.harness.measure import ceilings, probes
 from roofcast.harness.measure.budget import Budget
 from roofcast.harness.measure.spent import Spent, both, compiling
 from roofcast.harness.store import known_ceilings
@@ -44,13 +44,14 @@ def test_a_damaged_file_is_none(content: str, tmp_path: Path) -> None:
 
 def test_one_process_measures_and_those_after_it_do_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[tuple[str, str]] = []
-    monkeypatch.setattr(ceilings, "_PREPARED", {})
-    monkeypatch.setattr(ceilings, "fastest", lambda workload, backend, timer, code="": _probe(asked, workload.label, code))
+    monkeypatch.setattr(probes, "_PREPARED", {})
+    for module in (ceilings, probes):
+        monkeypatch.setattr(module, "fastest", lambda call, backend, timer, code="": _probe(asked, call.label, code))
     shelf, budget = Shelf(tmp_path, "host"), Budget(4e7, 2e7)
     first = ceilings.measure_limits("cpu", {"L2": 2**16}, ("f32",), budget, shelf=shelf)
     assert {code for _, code in asked} == {""}
     asked.clear()
-    ceilings._PREPARED.clear()
+    probes._PREPARED.clear()
     later = ceilings.measure_limits("cpu", {"L2": 2**16}, ("f32",), budget, shelf=shelf)
     assert (later.ceilings, later.levels) == (first.ceilings, first.levels)
     assert [code for _, code in asked] == ["the fastest"] * 2
@@ -59,9 +60,9 @@ def test_one_process_measures_and_those_after_it_do_not(monkeypatch: pytest.Monk
     assert again.ceilings.probed_at > first.ceilings.probed_at
 
 
-def _probe(asked: list[tuple[str, str]], label: str, code: str) -> ceilings.Probe:
+def _probe(asked: list[tuple[str, str]], label: str, code: str) -> probes.Probe:
     asked.append((label, code))
-    return ceilings.Probe(label, lambda: 10.0, "the fastest")
+    return probes.Probe(label, lambda: 10.0, "the fastest")
 
 
 def test_time_is_compiling_or_what_it_was_spent_in() -> None:

@@ -54,7 +54,7 @@ def test_every_call_of_the_step_is_kept_with_its_evidence(bench: subprocess.Comp
     assert bench.returncode == 0
     records = Store(folder / "results").read().found
     assert {one.subject.op for one in records} == {
-        "activation", "attention", "cache", "embedding", "gemv", "norm", "rope", "sampling",
+        "activation", "attention", "cache", "embedding", "gemv", "norm", "rope", "sampling", "step",
     }  # fmt: skip
     for one in records:
         assert one.outcome.status == "ok", one.outcome.reason
@@ -77,7 +77,7 @@ def test_every_call_of_the_step_is_kept_with_its_evidence(bench: subprocess.Comp
 
 def test_the_tables_are_written_too(bench: subprocess.CompletedProcess[str], folder: Path) -> None:
     text = (folder / "tables.md").read_text()
-    assert text.count("### ") == 4
+    assert text.count("### ") == 5
     assert "| lm_head" in text
 
 
