@@ -100,6 +100,7 @@ _PREPARED: dict[tuple[Workload, str, Timer], Probe] = {}
 
 
 def probe(workload: Workload, backend: str, timer: Timer, code: str = "") -> Probe:
+    """What `fastest` gives, prepared once per process."""
     found = _PREPARED.get(key := (workload, backend, timer))
     if found is None or code not in ("", found.code):
         found = _PREPARED[key] = fastest(workload, backend, timer, code)
@@ -107,4 +108,5 @@ def probe(workload: Workload, backend: str, timer: Timer, code: str = "") -> Pro
 
 
 def read_probe(backend: str, timer: Timer, nbytes: int, code: str = "") -> Probe:
+    """The probe of the memory that reads so many bytes."""
     return probe(Stream(kind="read", elements=nbytes // WORD_BYTES), backend, timer, code)
