@@ -126,7 +126,8 @@ def prepare(
     once_s = _fastest_of_few(once.sample)
     if timer.on_device:
         return _on_device(workload, one, compiled, first, hot, streamed_bytes, copies, once_s, caches, is_cold, timer)
-    if calls is None and once_s >= DIRECT_DISPATCHES * dispatch_s:
+    # What a whole step takes includes its dispatch.
+    if calls is None and (once_s >= DIRECT_DISPATCHES * dispatch_s or not workload.is_kernel):
         wanted = math.ceil(SAMPLE_S / once_s)
         held = min(copies, wanted) if empty else copies
         pool = [first, *placed(first, held - 1)]

@@ -42,8 +42,8 @@ AGAIN = """    if workload.label == "{kernel}":
         y = y.at[:rows].set(again[:rows])
 """
 STEP = "step gpt2 6 layers bf16"
-TIMED = Path("harness", "measure", "prepare.py")
-CALL = "_call"
+TIMED = Path("harness", "measure", "ready_call.py")
+CALL = "__call__"
 
 
 def twice(text: str) -> str:
