@@ -18,7 +18,7 @@ PROGRAM_BYTES = 5.5e8
 """What the program holds beside that: Python, JAX, compilers and their work, as measured on x86-64 Linux."""
 STARTED_BYTES = 2e8
 """Of these, what is there when the free memory is looked at."""
-PROBE_SHARE = 0.25
+PROBE_SHARE = 0.5
 """Of the budget, that the largest working set may have which is read to find where the caches end."""
 COPIES_SHARE = 0.25
 """Of what the probes leave of the budget, that the copies of one kernel's operands may have."""

@@ -16,8 +16,11 @@ from ..store.figures import Ceilings
 MEMORY = "memory"
 FASTER = 1.15
 """A level that reads less than so many times as fast as the next outer one cannot be told from it: probes drift by as much."""
-FEWEST = 2
-"""Working sets that a level must show: the rate of one may be a neighbour's doing."""
+FLAT, FEWEST = 1.2, 3
+"""A level shows in so many working sets, one after the other, whose rates differ by no more than this factor: between two
+levels rates fall, and the rate of one working set may be a neighbour's doing."""
+BEYOND = 4
+"""A cache that does not evict the oldest first keeps something of working sets up to so many times its size."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,8 @@ class Levels:
 def levels(mountain: Mountain, told_bytes: Mapping[str, float]) -> Levels:
     """The levels that a mountain shows.
 
-    From the outermost inwards, each level's rate is the largest of those working sets that only it, by what is told, can hold,
-    and it ends where rates fall below the geometric mean of its own and the next outer level's.
+    From the outermost inwards, each level's rate is the highest that working sets keep to which only it, by what is told, can
+    hold, and it ends where rates fall below the geometric mean of its own and the next outer level's.
 
     Args:
         mountain: of the machine.
@@ -106,7 +109,7 @@ def levels(mountain: Mountain, told_bytes: Mapping[str, float]) -> Levels:
         name, size = told[place]
         inner = told[place - 1][1] if place else 0.0
         able = (sizes > inner) & (sizes <= size)
-        rate = float(np.sort(rates[able])[-FEWEST:].min()) if able.sum() >= FEWEST else 0.0
+        rate = _flat(rates[able])
         if rate < FASTER * outer_gbs:
             unseen.append(f"{name}, told to have {_mib(size)}" if told_bytes else "any cache")
             continue
@@ -116,11 +119,19 @@ def levels(mountain: Mountain, told_bytes: Mapping[str, float]) -> Levels:
     faster = np.flatnonzero(rates > FASTER * memory)
     memory_from = float(sizes[min(int(faster[-1]) + 1, len(sizes) - 1)]) if len(faster) else 0.0
     outermost, size = told[-1]
-    # A cache that was seen to end has its end behind it; of one that was not, all working sets may lie within.
+    # Where a cache that was not seen to end would end, what is told is all that is known.
+    if found and (not told_bytes or found[0].name == outermost):
+        outermost, size = found[0].name, found[0].end_bytes
     doubt = ""
-    if told_bytes and sizes[-1] <= size and not any(one.name == outermost for one in found):
-        doubt = f"the largest working set was {_mib(sizes[-1])}, which the {_mib(size)} of {outermost} that are told may hold"
+    if math.isfinite(size) and sizes[-1] < BEYOND * size:
+        doubt = f"the largest working set was {_mib(sizes[-1])}, of which {outermost} with {_mib(size)} may have held a part"
     return Levels(tuple(reversed(found)), memory, memory_from, doubt, tuple(reversed(unseen)))
+
+
+def _flat(rates: np.ndarray) -> float:
+    """The highest rate that neighbours keep to, 0 where there is none."""
+    windows = [rates[start : start + FEWEST] for start in range(len(rates) - FEWEST + 1)]
+    return max((float(np.median(window)) for window in windows if window.max() <= FLAT * window.min()), default=0.0)
 
 
 def _smooth(gbs: Sequence[float]) -> np.ndarray:
@@ -130,4 +141,4 @@ def _smooth(gbs: Sequence[float]) -> np.ndarray:
 
 
 def _mib(size: float) -> str:
-    return f"{size / 2**20:g} MiB"
+    return f"{size / 2**20:.4g} MiB"
