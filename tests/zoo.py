@@ -17,7 +17,7 @@ from roofcast.harness.measure.mountain import working_sets
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 CPU = "sys/devices/system/cpu"
 TAILS = (4.0, 1.5)
-"""Of a cache's size, at which nothing is read from it any more: of the last, which does not evict the oldest first, and others."""
+"""Of a cache's size, where nothing is read from it any more: of the last, which does not evict the oldest first, and others."""
 
 
 @dataclass(frozen=True)
