@@ -1,10 +1,13 @@
 """Settings of every test: JAX on the CPU, annotations checked at run time, and the same random numbers each time."""
 
 import atexit
+import gc
 import os
 import re
 import shutil
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before JAX is imported by any test: whether there is a GPU must not change what is tested here.
@@ -56,6 +59,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return next((place for place, beginning in enumerate(LONG) if path.startswith(beginning)), len(LONG))
 
     items.sort(key=place)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_programs_are_let_go() -> Iterator[None]:
+    """Of each file when it ends: the next compiles its own, and a process that kept all of them would hold gigabytes."""
+    yield
+    if (jax := sys.modules.get("jax")) is not None:
+        jax.clear_caches()
+        gc.collect()
 
 
 SMALL = {"L1": 2**15, "L2": 2**18, "L3": 2**20}

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from omegaconf import DictConfig, OmegaConf
 
 from ...kernels.step import DecodeStep
@@ -23,7 +22,7 @@ from ..config.overrides import as_typed, of_job
 from ..errors import UsageError, chosen
 from ..history.verdicts import verdicts
 from ..host.host import fingerprint
-from ..host.linux import memory_available
+from ..host.memory import free_bytes
 from ..predict.whole import depths
 from ..report.output import checked
 from ..report.progress import Progress
@@ -200,11 +199,11 @@ def question_of(config: DictConfig) -> dict[str, Any]:
     ops = list(config.kernel.ops)
     step = plan(OmegaConf.create(asked))
     # Each of two processes holds its own copy of everything.
-    free_bytes = (memory_available(Path("/")) or psutil.virtual_memory().available) / 2
+    each_bytes = free_bytes() / 2
     calls, layers = step.calls(ops), None
     if DecodeStep.op in ops:
         try:
-            layers = _layers(step, free_bytes)
+            layers = _layers(step, each_bytes)
         except UsageError as error:
             if not calls:
                 raise
@@ -219,7 +218,7 @@ def question_of(config: DictConfig) -> dict[str, Any]:
         "residency": chosen("residency", config.residency, ("cold", "warm")),
         "seed": _from(config, "seed", 0),
         "cores": len(cores_of(config)),
-        "free_bytes": free_bytes,
+        "free_bytes": each_bytes,
     }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .checkout import Revision
+from .long_samples import PAIRED_SAMPLE_S, least_quads, sample_s
 from .pair import Estimate, Quad, Side, judged, order
 from .process import Process, RefusedError, WorkerLostError
 from .verdict import Policy, Quantity
@@ -24,13 +25,6 @@ LONGEST_SAMPLE_S = 0.1
 """A sample that takes longer meets more drift than it averages out."""
 START_LIMIT_S = 120.0
 """Seconds that a process may take to import its code and answer for the first time."""
-
-LOOK_S = 12.0
-"""Seconds after which the least number of quads of one kernel is enough, however few they are beyond `FEWEST_QUADS`."""
-FEWEST_QUADS = 9
-"""Of which two thirds, the calmer ones, are the fewest that have an interval."""
-PAIRED_SAMPLE_S = 1.0
-"""Samples that take longer come in pairs: in a quad's two more, a machine's speed would be another."""
 
 SHARPNESS = 3
 """An estimate is sharp enough where this many of its half-widths make the least change that matters."""
@@ -206,7 +200,7 @@ class Bench:
         for quantity, kernels in wanted.items():
             kernels += [name for name in names if only is None or (name, quantity) in only]
         active = wanted["latency"]
-        least = {name: _least_quads(trial.prepared[name], self.effort.least_quads) for name in active}
+        least = {name: least_quads(trial.prepared[name], self.effort.least_quads) for name in active}
         for place in range(self.effort.least_quads):
             self._round(trial, workers, [name for name in active if place < least[name]])
         for place in range(self.effort.compile_pairs):
@@ -224,7 +218,7 @@ class Bench:
     def _round(self, trial: Trial, workers: Mapping[Side, Process], names: Sequence[str]) -> None:
         for name in self.rng.permutation(names).tolist():
             self.progress(f"timing {name}")
-            is_long = _sample_s(trial.prepared[name]) > PAIRED_SAMPLE_S
+            is_long = sample_s(trial.prepared[name]) > PAIRED_SAMPLE_S
             self._compare(trial, workers, (name, "latency"), "sample", self._shuffled() if is_long else order(self.rng))
 
     def _compare(self, trial: Trial, workers: Mapping[Side, Process], key: Key, what: str, turns: Sequence[Side]) -> None:
@@ -265,16 +259,6 @@ def is_fine(answer: Mapping[str, Any]) -> bool:
 def is_sound(answers: Mapping[Side, Mapping[str, Any]]) -> bool:
     """No side has said anything against the kernel yet."""
     return all(is_fine(one) for one in answers.values())
-
-
-def _sample_s(answers: Mapping[Side, Mapping[str, Any]]) -> float:
-    """Seconds of a sample, of the side where it takes longer."""
-    return max(one["calls"] * one["seconds"] for one in answers.values())
-
-
-def _least_quads(answers: Mapping[Side, Mapping[str, Any]], wanted: int) -> int:
-    """As many as are wanted, or as there is time for where a sample takes long."""
-    return min(wanted, max(FEWEST_QUADS, int(LOOK_S / (4 * _sample_s(answers)))))
 
 
 def _refusals(opened: Mapping[str, Any]) -> str:

@@ -120,15 +120,13 @@ def prepare(
     empty = caches.empty if is_cold and streamed_bytes else None
     first = {name: _own(workload, name, value) for name, value in streamed.items()}
     jax.block_until_ready(first)
-    once = DirectCalls(
-        workload, compiled.program, [first], hot, 1, HOST, before_sample=empty if is_cold else None, before_call=wake()
-    )
+    once = DirectCalls(workload, compiled.program, [first], hot, 1, HOST, before_sample=empty, before_call=wake())
     once_s = _fastest_of_few(once.sample)
     if timer.on_device:
         return _on_device(workload, one, compiled, first, hot, streamed_bytes, copies, once_s, caches, is_cold, timer)
     # What a whole step takes includes its dispatch.
     if calls is None and (once_s >= DIRECT_DISPATCHES * dispatch_s or not workload.is_kernel):
-        wanted = math.ceil(SAMPLE_S / once_s)
+        wanted = max(1, math.ceil(SAMPLE_S / once_s))
         held = min(copies, wanted) if empty else copies
         pool = [first, *placed(first, held - 1)]
         each = held if empty else wanted

@@ -34,7 +34,7 @@ def test_sample_of_next_to_nothing(benchmark, monkeypatch):
     worker = Worker()
     (name,) = worker.open({**question, "residency": "warm", "seed": 0, "free_bytes": 1e9})["kernels"]
     ready = worker.prepare(name, dispatch_us=0.0)
-    assert (ready["status"], ready["is_direct"], ready["calls"]) == ("ok", True, 1)
+    assert (ready["status"], ready["is_direct"], ready["calls"]) == ("ok", True, 1), ready
     benchmark(worker.sample, name)
 
 

@@ -179,14 +179,14 @@ def test_a_baseline_is_saved_and_later_revisions_are_held_against_it(gate, repos
 
 
 def test_a_step_that_does_not_fit_in_memory_twice_is_refused(gate, monkeypatch):
-    monkeypatch.setattr(command, "memory_available", lambda _: 2e4)
+    monkeypatch.setattr(command, "free_bytes", lambda: 2e4)
     done = gate("base=main", "kernel.ops=[step]")
     assert done.code == 4
     assert "kernel must be ops whose operands fit in memory twice; got step: " in done.err
 
 
 def test_a_step_that_does_not_fit_is_left_out_where_kernels_were_asked_for_too(gate, monkeypatch):
-    monkeypatch.setattr(command, "memory_available", lambda _: 2e4)
+    monkeypatch.setattr(command, "free_bytes", lambda: 2e4)
     # Nothing need be measured to hear of it.
     done = gate("base=nowhere")
     assert "the whole step is left out: kernel must be ops whose operands fit in memory twice" in done.err

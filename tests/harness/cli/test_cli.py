@@ -49,7 +49,6 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "model must be a file in conf/model or one of their aliases; got 'lama-3.1-8b'; did you mean llama-3.1-8b",
         ),
         ("model=null", "model must be a file in conf/model"),
-        ("model=bert-base", "got bert-base, an encoder, which has no decode step"),
         (
             "model=no/such/config.json",
             "that holds a mapping of fields; got 'no/such/config.json': No such file",

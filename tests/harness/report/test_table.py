@@ -150,7 +150,7 @@ def test_what_has_no_share_says_why_in_one_note(measurement) -> None:
     flat = dict.fromkeys(("working_set_gbs", "working_set_low_gbs", "working_set_high_gbs"), (20.0,) * 12)
     doubted = _with(unknown, **MOUNTAIN | flat, cache_bytes={"L3": 2**30})
     [note] = [one for one in roofline_table([doubted]).notes if "no share" in one]
-    assert "which the 1024 MiB of L3 that are told may hold" in note
+    assert "of which L3 with 1024 MiB may have held a part" in note
 
 
 def test_neither_library_nor_code_without_a_share_is_called_faster(measurement) -> None:
