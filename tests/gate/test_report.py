@@ -92,3 +92,12 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "gate.md").mkdir()
     with pytest.raises(UsageError, match="output must be a file that can be written"):
         report.write(MIXED, 1, tmp_path / "gate.md")
+
+
+def test_an_escape_in_a_message_leaves_xml_that_parses_and_markdown_that_holds():
+    hostile = comparison(remarks=[Remark("test_a[a|b]\x1b", "newly wrong", "\x1b[31mred\x00\ud800\ufffe")])
+    suite = ElementTree.fromstring(report.as_junit(hostile))
+    assert suite.findall("testcase/failure")[0].get("message") == r"newly wrong: \x1b[31mred\x00\ud800\ufffe"
+    text = report.as_markdown(hostile)
+    assert r"| test_a[a\|b]\x1b" in text
+    assert "\x1b" not in text
