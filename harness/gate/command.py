@@ -68,14 +68,29 @@ def run(config: DictConfig) -> int:
     if output:
         report.write(found, code, output)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with open(summary, "a", encoding="utf-8") as file:
-            file.write(report.as_markdown(found))
+        _summarize(report.as_markdown(found), Path(summary))
     return code
+
+
+def _words(field: str, given: str | None) -> list[str]:
+    try:
+        return shlex.split(given or "")
+    except ValueError as error:
+        raise UsageError(f"{field} must be words as a shell takes them; got {given!r}: {error}") from None
+
+
+def _summarize(text: str, path: Path) -> None:
+    """Adds a text to the summary of a CI's job; one that cannot be written changes no verdict."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        warn(f"GITHUB_STEP_SUMMARY must be a file that can be written; got {str(path)!r}: {error.strerror}")
 
 
 def _measured(config: DictConfig) -> tuple[Comparison, str]:
     """Two revisions, measured here and now, and a word on what was kept."""
-    suite, also = (shlex.split(words or "") for words in (config.suite, config.also))
+    suite, also = _words("suite", config.suite), _words("also", config.also)
     if suite and also:
         raise UsageError(f"also must be null where suite is given: it comes besides the kernels; got {config.also!r}")
     policy, is_own = policy_of(config), chosen("harness", config.harness, ("gate", "own")) == "own"

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from roofcast.harness.errors import UsageError
-from roofcast.harness.gate import report
+from roofcast.harness.gate import command, report
 from roofcast.harness.gate.judge import Comparison, ExactChange, Remark
 from roofcast.harness.gate.pair import Estimate, estimate
 from roofcast.harness.gate.verdict import Verdict
@@ -101,3 +101,15 @@ def test_an_escape_in_a_message_leaves_xml_that_parses_and_markdown_that_holds()
     text = report.as_markdown(hostile)
     assert r"| test_a[a\|b]\x1b" in text
     assert "\x1b" not in text
+
+
+def test_a_summary_that_cannot_be_written_is_one_sentence(tmp_path, capsys):
+    command._summarize("verdict", tmp_path / "gone" / "summary.md")
+    assert capsys.readouterr().err.startswith("roofcast: GITHUB_STEP_SUMMARY must be a file that can be written; got ")
+    command._summarize("verdict", tmp_path / "summary.md")
+    assert (tmp_path / "summary.md").read_text() == "verdict"
+
+
+def test_a_suite_with_an_open_quote_is_refused():
+    with pytest.raises(UsageError, match=r"suite must be words as a shell takes them; got \"tests -k 'a\": No closing"):
+        command._words("suite", "tests -k 'a")
