@@ -68,7 +68,7 @@ def run(config: DictConfig) -> int:
     if output:
         report.write(found, code, output)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        _summarize(report.as_markdown(found), Path(summary))
+        report.summarize(report.as_markdown(found), Path(summary))
     return code
 
 
@@ -77,15 +77,6 @@ def _words(field: str, given: str | None) -> list[str]:
         return shlex.split(given or "")
     except ValueError as error:
         raise UsageError(f"{field} must be words as a shell takes them; got {given!r}: {error}") from None
-
-
-def _summarize(text: str, path: Path) -> None:
-    """Adds a text to the summary of a CI's job; one that cannot be written changes no verdict."""
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        warn(f"GITHUB_STEP_SUMMARY must be a file that can be written; got {str(path)!r}: {error.strerror}")
 
 
 def _measured(config: DictConfig) -> tuple[Comparison, str]:

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as Xml
 
 from ..report.output import write_text
 from ..report.table import Column, Table, markdown
-from ..shown import escaped
+from ..shown import escaped, warn
 from ..words import figure
 from . import pytest_benchmark
 from .judge import Comparison, Remark
@@ -112,6 +112,15 @@ def write(found: Comparison, code: int, path: Path) -> None:
         path.suffix
     ]()
     write_text(text, path)
+
+
+def summarize(text: str, path: Path) -> None:
+    """Adds a text to the summary of a CI's job; one that cannot be written changes no verdict."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        warn(f"GITHUB_STEP_SUMMARY must be a file that can be written; got {str(path)!r}: {error.strerror}")
 
 
 def _cells(one: Verdict) -> Sequence[str]:

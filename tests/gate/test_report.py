@@ -104,9 +104,9 @@ def test_an_escape_in_a_message_leaves_xml_that_parses_and_markdown_that_holds()
 
 
 def test_a_summary_that_cannot_be_written_is_one_sentence(tmp_path, capsys):
-    command._summarize("verdict", tmp_path / "gone" / "summary.md")
+    report.summarize("verdict", tmp_path / "gone" / "summary.md")
     assert capsys.readouterr().err.startswith("roofcast: GITHUB_STEP_SUMMARY must be a file that can be written; got ")
-    command._summarize("verdict", tmp_path / "summary.md")
+    report.summarize("verdict", tmp_path / "summary.md")
     assert (tmp_path / "summary.md").read_text() == "verdict"
 
 
