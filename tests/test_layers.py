@@ -8,7 +8,7 @@ import pytest
 HARNESS = Path(__file__).parent.parent / "harness"
 
 ORDER = (
-    "errors words",
+    "errors shown words",
     "files",
     "facts",
     "config steps host",

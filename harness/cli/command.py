@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 
+from ..shown import take_any_text
 from .exits import FAILED, INTERRUPTED, OK, USAGE, NobodyReadsError, complain, typed
 from .folding import folded_to_terminal
 
@@ -43,6 +44,7 @@ _STOPPED = {"bench": "stopped; what was finished is in the store, and the same c
 
 def main() -> None:
     """Entry point of the console script."""
+    take_any_text()
     if sys.argv[1:2] and sys.argv[1] in _ARITHMETIC:
         # Read when NumPy is imported, which the verbs do.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

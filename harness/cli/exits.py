@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from ..shown import warn
 
 OK, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: done; something measured or read was wrong; the command could not be understood or obeyed; Ctrl-C."""
@@ -16,7 +16,7 @@ class NobodyReadsError(BaseException):
 
 def complain(sentence: str, verb: str = "") -> int:
     """Says on standard error what was wrong, and returns the verb's exit code for that."""
-    print(f"roofcast: {sentence}", file=sys.stderr)
+    warn(sentence)
     return _GATE_USAGE if verb.startswith("gate") else USAGE
 
 

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, open_dict
 
 from ..config import registration
 from ..config.filters import as_filters
-from ..config.overrides import check, check_written_once, explain, of_job, prepared, with_files
+from ..config.overrides import check, check_replaces_nothing_read, check_written_once, explain, of_job, prepared, with_files
 from ..errors import UsageError
 from .exits import OK, NobodyReadsError, complain, typed
 
@@ -60,6 +60,7 @@ def run(verb: str, overrides: Sequence[str], action: Callable[[DictConfig], int]
         _check_options(overrides)
         if verb != _SWEEPS_AS_ONE:
             check_written_once(overrides)
+        check_replaces_nothing_read(overrides)
         words = prepared(_SHORTHAND[verb](overrides) if verb in _SHORTHAND else overrides)
         if any(one.lstrip("+~").startswith(("-", "hydra")) for one in words):
             sys.argv = [f"roofcast {typed(verb)}", *words]

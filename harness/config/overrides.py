@@ -66,6 +66,19 @@ def check_written_once(overrides: Sequence[str]) -> None:
             )
 
 
+def check_replaces_nothing_read(overrides: Sequence[str]) -> None:
+    """Raises UsageError for a file that would be written over what the same command reads."""
+    files = [
+        (key, Path(name.strip()).expanduser())
+        for key, right, one in ((*one.partition("=")[::2], one) for one in overrides)
+        for name in ([right] if _is_there(right) else texts(one, is_sweep=True) or [])
+        if os.path.isfile(os.path.expanduser(name.strip()))
+    ]
+    for (key, path), (other, source) in itertools.permutations(files, 2):
+        if key in _WRITES and other not in _WRITES and path.samefile(source):
+            raise UsageError(f"{key} must name another file than {other}, which the same command reads; got {str(path)!r}")
+
+
 def with_files(words: Sequence[str]) -> list[str]:
     """The words of a command line whose first ones name files, as overrides."""
     named = list(itertools.takewhile(_names_a_file, words))

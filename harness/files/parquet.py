@@ -12,6 +12,7 @@ from typing import Any
 
 from .database import connection
 from .durable import new_file
+from .spreadsheet import column
 
 _MAGIC = b"PAR1"
 """First and last four bytes of every Parquet file; before the last stands the length of the footer."""
@@ -42,6 +43,9 @@ def write_rows(rows: Sequence[Mapping[str, Any]], schema: Mapping[str, str], fil
     """Writes rows of some columns, SQL type by name, as a file of a form that DuckDB knows (`parquet`, `csv`)."""
     structure = literal(json.dumps([dict(schema)]))
     rows_of = f"SELECT unnest(from_json_strict($rows::JSON, {structure}), max_depth := 2)"
+    if form == "csv":
+        shown = ", ".join(f"{column(name)} AS {name}" if kind == "VARCHAR" else name for name, kind in schema.items())
+        rows_of = f"SELECT {shown} FROM ({rows_of})"
     with new_file(file) as path, connection() as opened:
         target = f"{literal(str(path))} (FORMAT {form}{', HEADER' if form == 'csv' else ''}, USE_TMP_FILE false)"
         opened.execute(f"COPY ({rows_of}) TO {target}", {"rows": json.dumps(list(rows))})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import shlex
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from ..predict.whole import depths
 from ..report.output import checked
 from ..report.progress import Progress
 from ..report.table import show
+from ..shown import escaped, warn
 from ..steps.plan import POOL_SHARE, Plan, plan
 from ..store.record import Run
 from . import report
@@ -56,25 +56,31 @@ def run(config: DictConfig) -> int:
         else:
             found, note = _measured(config)
     except NotComparableError as error:
-        print(f"roofcast: not comparable: {error}", file=sys.stderr)
+        warn(f"not comparable: {error}")
         return NOT_COMPARABLE
     code = found.exit_code(inconclusive_fails=config.inconclusive_fails)
     for table in report.tables(found):
         show(table)
-    print(f"\n  {report.headline(found)}")
+    print(f"\n  {escaped(report.headline(found))}")
     if note:
         print(f"  {note}")
     if output:
         report.write(found, code, output)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with open(summary, "a", encoding="utf-8") as file:
-            file.write(report.as_markdown(found))
+        report.summarize(report.as_markdown(found), Path(summary))
     return code
+
+
+def _words(field: str, given: str | None) -> list[str]:
+    try:
+        return shlex.split(given or "")
+    except ValueError as error:
+        raise UsageError(f"{field} must be words as a shell takes them; got {given!r}: {error}") from None
 
 
 def _measured(config: DictConfig) -> tuple[Comparison, str]:
     """Two revisions, measured here and now, and a word on what was kept."""
-    suite, also = (shlex.split(words or "") for words in (config.suite, config.also))
+    suite, also = _words("suite", config.suite), _words("also", config.also)
     if suite and also:
         raise UsageError(f"also must be null where suite is given: it comes besides the kernels; got {config.also!r}")
     policy, is_own = policy_of(config), chosen("harness", config.harness, ("gate", "own")) == "own"
@@ -86,7 +92,7 @@ def _measured(config: DictConfig) -> tuple[Comparison, str]:
     if suite or also:
         asked.append((suite or also, _suite_question(config.suite or config.also)))
     if note := overlooked(config.head, Path.cwd(), any_project=bool(suite)):
-        print(f"roofcast: {note}", file=sys.stderr)
+        warn(note)
     end = time.monotonic() + config.budget_s
     with (
         side_by_side(config.base, config.head, Path.cwd(), any_project=bool(suite)) as (base, head, folder),
@@ -131,7 +137,7 @@ def _saved(config: DictConfig) -> int:
         try:
             first, second = agreeing(bench, config.budget_s)
         except DisagreeError as error:
-            print(f"roofcast: nothing was saved: {error}", file=sys.stderr)
+            warn(f"nothing was saved: {error}")
             return INCONCLUSIVE
     baseline = Baseline(
         bench.revisions["head"].name,
@@ -167,7 +173,7 @@ def _beside_ceilings(config: DictConfig, name: str) -> Iterator[tuple[Bench, Ter
         raise UsageError("also and harness must not be given with a baseline, which is one of kernels by the gate's own code")
     question, effort = question_of(config), replace(effort_of(config), compile_pairs=0)
     if note := overlooked(config.head, Path.cwd()):
-        print(f"roofcast: {note}", file=sys.stderr)
+        warn(note)
     with side_by_side("HEAD", config.head, Path.cwd()) as (_, head, folder), Progress() as shown:
         revisions, start = beside_ceilings(head, name, cores_of(config))
         rng = np.random.default_rng(config.seed)
@@ -207,7 +213,7 @@ def question_of(config: DictConfig) -> dict[str, Any]:
         except UsageError as error:
             if not calls:
                 raise
-            print(f"roofcast: the whole step is left out: {error}", file=sys.stderr)
+            warn(f"the whole step is left out: {error}")
     if not calls and layers is None:
         raise UsageError(f"kernel must be an op that {step.step.model.name} calls; got {', '.join(ops)}")
     return {

@@ -12,6 +12,7 @@ from xml.etree import ElementTree as Xml
 
 from ..report.output import write_text
 from ..report.table import Column, Table, markdown
+from ..shown import escaped, warn
 from ..words import figure
 from . import pytest_benchmark
 from .judge import Comparison, Remark
@@ -54,7 +55,7 @@ def headline(found: Comparison) -> str:
 
 def as_markdown(found: Comparison) -> str:
     """A summary for a pull request."""
-    return f"## roofcast gate: {headline(found)}\n\n" + "\n".join(markdown(table) for table in tables(found))
+    return f"## roofcast gate: {escaped(headline(found))}\n\n" + "\n".join(markdown(table) for table in tables(found))
 
 
 def as_json(found: Comparison, code: int) -> str:
@@ -93,6 +94,10 @@ def as_junit(found: Comparison) -> str:
         _mark(case, _remark_tag(remark), f"{remark.condition}: {remark.reason}")
     for tag, attribute in (("testcase", "tests"), ("failure", "failures"), ("skipped", "skipped")):
         suite.set(attribute, str(len(list(suite.iter(tag)))))
+    for one in suite.iter():
+        # No reference stands for these in XML.
+        one.attrib.update({key: escaped(value, keep="\n\t") for key, value in one.attrib.items()})
+        one.text = one.text and escaped(one.text, keep="\n\t")
     Xml.indent(suite)
     return Xml.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
@@ -107,6 +112,15 @@ def write(found: Comparison, code: int, path: Path) -> None:
         path.suffix
     ]()
     write_text(text, path)
+
+
+def summarize(text: str, path: Path) -> None:
+    """Adds a text to the summary of a CI's job; one that cannot be written changes no verdict."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        warn(f"GITHUB_STEP_SUMMARY must be a file that can be written; got {str(path)!r}: {error.strerror}")
 
 
 def _cells(one: Verdict) -> Sequence[str]:

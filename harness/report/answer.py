@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +12,7 @@ from ..calibrate.ranges import Range
 from ..predict.answer import Answer
 from ..words import figure, percent
 from . import table as drawn
-from .output import write_text
+from .output import as_csv, write_text
 from .table import Column, Table
 
 SUFFIXES = (".md", ".csv", ".json")
@@ -104,11 +102,7 @@ def _csv(records: Sequence[dict[str, Any]]) -> str:
         }
         for one in records
     ]  # fmt: skip
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(key for one in flat for key in one)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
-    return text.getvalue()
+    return as_csv(flat, list(dict.fromkeys(key for one in flat for key in one)))
 
 
 def in_full(one: Answer, notes: Sequence[str] = ()) -> Table:

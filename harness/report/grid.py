@@ -12,6 +12,7 @@ import numpy as np
 
 from ..facts.catalogue import facts
 from ..facts.envelope import Envelope
+from ..files.spreadsheet import column as in_spreadsheet
 from ..predict.grid import Grid
 from ..words import figure
 from . import table as drawn
@@ -74,8 +75,11 @@ def _copy(columns: Mapping[str, np.ndarray], path: Path, suffix: str) -> None:
 
     form = "FORMAT csv, HEADER" if suffix == ".csv" else "FORMAT json, ARRAY true"
     wanted = ", ".join(
-        f"nullif({name}, 'nan'::DOUBLE) AS {name}" if values.dtype == float else name for name, values in columns.items()
-    )
+        f"nullif({name}, 'nan'::DOUBLE) AS {name}" if values.dtype == float
+        else f"{in_spreadsheet(name)} AS {name}" if values.dtype == object and suffix == ".csv"
+        else name
+        for name, values in columns.items()
+    )  # fmt: skip
     with duckdb.connect(config={"threads": 1}) as connection:
         connection.register("grid", dict(columns))
         connection.execute(f"COPY (SELECT {wanted} FROM grid) TO '{str(path).replace(chr(39), chr(39) * 2)}' ({form})")
@@ -136,6 +140,8 @@ def _cell(value: Any) -> str:
 
 def _typeset(table: Table, form: str) -> str:
     from tabulate import tabulate
+
+    table = drawn.in_markdown(table) if form == "pipe" else drawn.printable(table)
 
     headings = [f"{column.name} ({column.unit})" if column.unit else column.name for column in table.columns]
     sides = ["left" if column.text else "right" for column in table.columns]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import yaml
 
+from ..files.spreadsheet import cell
 from ..history.series import QUANTITIES, Kernel
 from ..history.verdicts import CHANGES, Judged, percent
 from ..words import figure
@@ -65,7 +66,7 @@ def write_verdicts(said: Sequence[Judged], path: Path) -> None:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow((*_VERDICT, *_NUMBERS))
-    rows.writerows([getattr(one, name) for name in (*_VERDICT, *_NUMBERS)] for one in said)
+    rows.writerows([cell(getattr(one, name)) for name in (*_VERDICT, *_NUMBERS)] for one in said)
     write_text(text.getvalue(), path.with_name(f"{path.stem}-gate.csv"))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 from ..calibrate.kernels.calibration import HELD_OUT
 from ..calibrate.kernels.rows import COUNTS, TEXTS
 from ..validation.kernels import Verdicts, score
-from .output import written
+from .output import as_csv, write_text
 from .table import Column, Table
 from .validation import ROWS
 
@@ -62,10 +61,7 @@ def write_rows(verdicts: Verdicts, path: Path) -> None:
         UsageError: if the file cannot be written.
     """
     lines = [*_predicted(verdicts), *_refused(verdicts)]
-    with written(path, ROWS) as part, open(part, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, _FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(sorted(lines, key=lambda one: int(str(one["line"]))))
+    write_text(as_csv(sorted(lines, key=lambda one: int(str(one["line"]))), _FIELDS), path, ROWS)
 
 
 def _figures(verdicts: Verdicts, chosen: np.ndarray) -> list[str]:

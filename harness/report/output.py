@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ..errors import UsageError
 from ..files.durable import new_file, temporary_file
+from ..files.spreadsheet import cell
 
 OUTPUT = "output"
 
@@ -56,7 +60,16 @@ def write_text(text: str, path: Path, field: str = OUTPUT) -> None:
         UsageError: if it cannot be written.
     """
     with written(path, field) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
+
+
+def as_csv(rows: Iterable[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """Rows of named columns under their headings; a column that a row lacks is empty in it."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: cell(value) for name, value in row.items()} for row in rows)
+    return text.getvalue()
 
 
 @contextmanager

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..validation.steps import StepVerdict, score
 from ..words import figure, percent
-from .output import written
+from .output import as_csv, write_text
 from .table import Column, Table
 from .validation import ROWS
 
@@ -74,10 +73,7 @@ def write_rows(verdicts: Sequence[StepVerdict], path: Path) -> None:
     Raises:
         UsageError: if the file cannot be written.
     """
-    with written(path, ROWS) as part, open(part, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, _FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(_fields(one) for one in verdicts)
+    write_text(as_csv((_fields(one) for one in verdicts), _FIELDS), path, ROWS)
 
 
 def _notes(verdicts: Sequence[StepVerdict], leave_out: bool) -> list[str]:

@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from ..files.spreadsheet import cell as in_spreadsheet
+from ..shown import escaped
 from . import terminal
 from .output import write_text
 
@@ -57,6 +59,7 @@ class Table:
 
 def show(table: Table, file: IO[str] | None = None) -> None:
     """Prints to a terminal, no wider than it is; to anything else, as wide as `PIPE_WIDTH`."""
+    table = printable(table)
     console = Console(file=file, highlight=False)
     if console.is_terminal:
         _draw(table, console)
@@ -64,6 +67,18 @@ def show(table: Table, file: IO[str] | None = None) -> None:
     print(f"\n{table.title}\n{_plain(_rich(table, box.SIMPLE_HEAD), PIPE_WIDTH)}", file=file)
     for note in table.notes:
         print(f"  {note}", file=file)
+
+
+def printable(table: Table) -> Table:
+    """The same table with nothing in it that would steer a terminal or end a line."""
+    rows = [[escaped(cell) for cell in row] for row in table.rows]
+    return replace(table, title=escaped(table.title), rows=rows, notes=[escaped(note) for note in table.notes])
+
+
+def in_markdown(table: Table) -> Table:
+    """The same table with no cell that would end a cell of Markdown."""
+    table = printable(table)
+    return replace(table, rows=[[cell.replace("|", "\\|") for cell in row] for row in table.rows])
 
 
 def _draw(table: Table, console: Console) -> None:
@@ -122,6 +137,7 @@ def _rich(table: Table, style: box.Box) -> RichTable:
 
 def markdown(table: Table) -> str:
     """A table as GitHub renders it, under its title."""
+    table = in_markdown(table)
     body = "\n".join(line for line in _plain(_rich(table, box.MARKDOWN), 10_000).splitlines() if line)
     notes = "".join(f"\n- {note}" for note in table.notes)
     return f"### {table.title}\n\n{body}\n" + (f"{notes}\n" if notes else "")
@@ -141,7 +157,7 @@ def _csv(table: Table) -> str:
     for row in table.rows:
         # Thousands separators are for people; whoever reads CSV wants numbers.
         pairs = zip(row, table.columns, strict=True)
-        writer.writerow([cell if column.text else cell.replace(",", "") for cell, column in pairs])
+        writer.writerow([in_spreadsheet(cell if column.text else cell.replace(",", "")) for cell, column in pairs])
     return text.getvalue()
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..validation.published import CROSS_VALIDATED, Score, Verdict
-from .output import written
+from .output import as_csv, write_text
 from .table import Column, Table
 
 ROWS = "rows"
@@ -65,10 +64,7 @@ def write_rows(verdicts: Sequence[Verdict], path: Path) -> None:
     Raises:
         UsageError: if the file cannot be written.
     """
-    with written(path, ROWS) as part, open(part, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, _FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(_fields(one) for one in verdicts)
+    write_text(as_csv((_fields(one) for one in verdicts), _FIELDS), path, ROWS)
 
 
 def _line(label: str, verdicts: Sequence[Verdict]) -> list[str]:

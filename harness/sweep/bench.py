@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -44,6 +43,7 @@ from ..report.output import checked
 from ..report.progress import Progress
 from ..report.summary import summary
 from ..report.table import SUFFIXES, show, write
+from ..shown import warn
 from ..steps.plan import Plan
 from ..store.figures import Residency
 from ..store.known_ceilings import Shelf
@@ -98,7 +98,7 @@ def run(config: DictConfig) -> int:
     if output is not None:
         write(shown, output)
     if kept.complaint:
-        print(f"roofcast: {kept.complaint}", file=sys.stderr)
+        warn(kept.complaint)
     return kept.exit_code
 
 
@@ -138,7 +138,7 @@ def measure(
     is_gpu = backend == "gpu"
     timer = choose_timer(wanted.timer, backend, device_timer)
     if timer.note:
-        print(f"roofcast: {timer.note}; the host's clock is used", file=sys.stderr)
+        warn(f"{timer.note}; the host's clock is used")
     here = hosts.fingerprint(backend=backend, device_kind=device_kind, timer=timer.name if timer.on_device else "")
     caches = gpu.cache_bytes(device_kind) if is_gpu else here.cache_bytes
     if config.compile_cache and (folder := programs_folder(here.machine_key)):
@@ -260,7 +260,7 @@ def _drawing(weights: str | None, calls: Iterable[Workload]) -> Draw:
     except ValueError as error:
         raise UsageError(str(error)) from None
     for difference in differences(folder):
-        print(f"roofcast: the model's {difference}: times are the model's, tokens would not be", file=sys.stderr)
+        warn(f"the model's {difference}: times are the model's, tokens would not be")
 
     def draw(workload: Workload, seed: int) -> Mapping[str, Any]:
         drawn = check.draw(workload, seed)

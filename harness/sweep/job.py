@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from ..report.output import checked
 from ..report.progress import Progress
 from ..report.summary import summary
 from ..report.table import SUFFIXES, show, write
+from ..shown import warn
 from ..steps.plan import plan
 from ..store.record import utc_now
 from ..store.store import Store
@@ -76,7 +76,7 @@ def _in_a_sweep(config: DictConfig) -> int:
     ledger.write(job)
     board.post(number, Standing(ended=job.status))
     if job.status != "done":
-        print(f"roofcast: {job.reason}", file=sys.stderr)
+        warn(job.reason)
     return job.exit_code
 
 
@@ -88,7 +88,7 @@ def _alone(config: DictConfig) -> int:
     if job.status == "refused":
         raise UsageError(job.reason)
     if job.status != "done":
-        print(f"roofcast: {job.reason}", file=sys.stderr)
+        warn(job.reason)
         return job.exit_code
     tables = summary(Store(config.results).read("run_id = ?", [job.run_id]).found, plan(config))
     for table in tables:
@@ -151,7 +151,7 @@ def _measured(
     if "failed" in said:
         return ended("failed", said["failed"], 1)
     if said["complaint"]:
-        print(f"roofcast: {said['complaint']}", file=sys.stderr)
+        warn(said["complaint"])
     spent = {name: said[name] for name in ("compiling_s", "measuring_s", "proving_s")}
     return ended("done", "", said["exit_code"], run_id=said["run_id"], **spent)
 

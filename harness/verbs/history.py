@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from ..host.host import fingerprint
 from ..report import history as report
 from ..report.output import checked
 from ..report.table import show
+from ..shown import warn
 from ..store.store import Store
 
 
@@ -49,7 +49,7 @@ def run(config: DictConfig) -> int:
             report.write_verdicts(judged.found, output)
     complaints = [one for one in (found.complaint, judged.complaint) if one]
     for one in complaints:
-        print(f"roofcast: {one}", file=sys.stderr)
+        warn(one)
     return int(bool(complaints))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -15,6 +14,7 @@ from ..page.data import gather
 from ..page.grid import Grid, models
 from ..report.output import checked, write_text
 from ..report.progress import Progress
+from ..shown import warn
 from ..store.store import Store
 
 
@@ -43,7 +43,7 @@ def run(config: DictConfig) -> int:
         written = export(data, Path(config.plots).expanduser())
         print(f"{config.plots}: {len(written)} files")
     if data.unreadable:
-        print(f"roofcast: {data.unreadable}", file=sys.stderr)
+        warn(data.unreadable)
     return int(bool(data.unreadable))
 
 

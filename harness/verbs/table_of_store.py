@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import suppress
 
 from omegaconf import DictConfig
@@ -12,6 +11,7 @@ from ..errors import UsageError
 from ..report.output import checked
 from ..report.summary import summary
 from ..report.table import SUFFIXES, show, write
+from ..shown import warn
 from ..steps.plan import plan
 from ..store.recall import latest
 from ..store.store import Store
@@ -34,7 +34,7 @@ def run(config: DictConfig) -> int:
         calls |= asked.steps(range(1, asked.step.model.layers + 1))
     report = latest(Store(config.results), calls)
     if report.complaint:
-        print(f"roofcast: {report.complaint}", file=sys.stderr)
+        warn(report.complaint)
     if not report.found:
         formats = asked.step.formats
         wanted = f"{asked.step.model.name} at context {asked.step.context}, {formats.weight} weights and {formats.kv} KV cache"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -21,6 +20,7 @@ from ..report import steps as step_report
 from ..report.output import checked
 from ..report.table import show
 from ..report.validation import ROWS, ROWS_SUFFIXES, left_out_table, table, write_rows
+from ..shown import warn
 from ..store.recall import own
 from ..store.store import Store
 from ..validation.kernels import validate as validate_kernels
@@ -106,7 +106,7 @@ def _steps(config: DictConfig, written: Path | None) -> int:
     leave_out = chosen("steps", config.steps, (_OWN, _UNSEEN)) == _UNSEEN
     report = own(Store(config.results), fingerprint().machine_key)
     if report.complaint:
-        print(f"roofcast: {report.complaint}", file=sys.stderr)
+        warn(report.complaint)
     found = verdicts(report.found, leave_out=leave_out)
     show(step_report.table(found, leave_out=leave_out))
     if written:

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from roofcast.harness.errors import UsageError
-from roofcast.harness.gate import report
+from roofcast.harness.gate import command, report
 from roofcast.harness.gate.judge import Comparison, ExactChange, Remark
 from roofcast.harness.gate.pair import Estimate, estimate
 from roofcast.harness.gate.verdict import Verdict
@@ -92,3 +92,24 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "gate.md").mkdir()
     with pytest.raises(UsageError, match="output must be a file that can be written"):
         report.write(MIXED, 1, tmp_path / "gate.md")
+
+
+def test_an_escape_in_a_message_leaves_xml_that_parses_and_markdown_that_holds():
+    hostile = comparison(remarks=[Remark("test_a[a|b]\x1b", "newly wrong", "\x1b[31mred\x00\ud800\ufffe")])
+    suite = ElementTree.fromstring(report.as_junit(hostile))
+    assert suite.findall("testcase/failure")[0].get("message") == r"newly wrong: \x1b[31mred\x00\ud800\ufffe"
+    text = report.as_markdown(hostile)
+    assert r"| test_a[a\|b]\x1b" in text
+    assert "\x1b" not in text
+
+
+def test_a_summary_that_cannot_be_written_is_one_sentence(tmp_path, capsys):
+    report.summarize("verdict", tmp_path / "gone" / "summary.md")
+    assert capsys.readouterr().err.startswith("roofcast: GITHUB_STEP_SUMMARY must be a file that can be written; got ")
+    report.summarize("verdict", tmp_path / "summary.md")
+    assert (tmp_path / "summary.md").read_text() == "verdict"
+
+
+def test_a_suite_with_an_open_quote_is_refused():
+    with pytest.raises(UsageError, match=r"suite must be words as a shell takes them; got \"tests -k 'a\": No closing"):
+        command._words("suite", "tests -k 'a")

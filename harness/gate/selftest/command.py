@@ -21,6 +21,7 @@ from ...host.provenance import PACKAGE_FOLDER, checkout
 from ...report.output import checked
 from ...report.progress import Progress
 from ...report.table import SUFFIXES, show, write
+from ...shown import warn
 from ..checkout import Revision, side_by_side
 from ..command import cores_of, effort_of, policy_of, question_of
 from ..judge import FIRST_SHARE
@@ -67,7 +68,7 @@ def run(config: DictConfig) -> int:
                 rounds.append(one)
                 print(f"round {len(rounds)}: {_comparisons(rounds)} comparisons kept", file=sys.stderr, flush=True)
     except NotComparableError as error:
-        print(f"roofcast: nothing could be measured: {error}", file=sys.stderr)
+        warn(f"nothing could be measured: {error}")
         return NOT_COMPARABLE
     tables = report.tables(rounds, policy, config.slowdowns, is_loaded=config.load)
     for table in tables:

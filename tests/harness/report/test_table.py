@@ -65,7 +65,7 @@ def test_what_was_there_stays_where_writing_fails(tmp_path: Path, monkeypatch: p
     out = tmp_path / "out.md"
     out.write_text("before")
 
-    def full(self: Path, text: str, encoding: str) -> int:
+    def full(self: Path, text: str, encoding: str, **_: str) -> int:
         with self.open("w") as file:
             file.write(text[:3])
         raise OSError(28, "No space left on device")
