@@ -15,6 +15,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Matrices here are small: threads that wait for one another, on cores that others use too, take ten times as long.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import psutil
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
@@ -61,11 +62,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
 
 
+MUCH_BYTES = 2e9
+
+
 @pytest.fixture(scope="module", autouse=True)
 def compiled_programs_are_let_go() -> Iterator[None]:
-    """Of each file when it ends: the next compiles its own, and a process that kept all of them would hold gigabytes."""
+    """Once they take much: a process that kept those of all files would hold more than four gigabytes."""
     yield
-    if (jax := sys.modules.get("jax")) is not None:
+    if (jax := sys.modules.get("jax")) is not None and psutil.Process().memory_info().rss > MUCH_BYTES:
         jax.clear_caches()
         gc.collect()
 
