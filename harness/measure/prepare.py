@@ -217,12 +217,11 @@ def needed_bytes(workload: Workload, caches: Caches, residency: Residency = "col
     streamed = sum(tensor.nbytes for tensor in operands.values() if tensor.role in ("weight", "kv"))
     copies = caches.copies(workload, streamed) if residency == "cold" else 1
     others = sum(tensor.nbytes for tensor in (*operands.values(), *workload.results().values())) - streamed
+    # What a call donates is drawn, checked and then copied for JAX to take.
+    further = sum(operands[name].nbytes for name in workload.donated)
     if is_peer:
         # Other libraries lay out weights in their own way, and a copy of small ones is only to wake their threads.
         further = streamed * (2 if streamed < caches.rotation_bytes else 1)
-    else:
-        # What a call donates is drawn, checked and then copied for JAX to take.
-        further = sum(operands[name].nbytes for name in workload.donated)
     return copies * streamed + others + further
 
 
