@@ -9,6 +9,8 @@ from typing import Any
 
 import psutil
 
+from ..host.hidden import told
+
 _NAMED = 3
 _WORTH_NAMING_CORES = 0.05
 
@@ -28,8 +30,12 @@ class Activity:
     busiest: tuple[tuple[str, float], ...] = ()
 
 
-def watch(window_s: float) -> Activity:
-    """Sleeps for `window_s` seconds and says what others did meanwhile."""
+def watch(window_s: float) -> Activity | None:
+    """Sleeps for `window_s` seconds and says what others did meanwhile; None where the system hides that."""
+    return told(lambda: _watched(window_s))
+
+
+def _watched(window_s: float) -> Activity:
     machine, own_s, processes, start = psutil.cpu_times(), time.process_time(), _processes(), time.perf_counter()
     time.sleep(window_s)
     elapsed_s = time.perf_counter() - start

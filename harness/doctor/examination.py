@@ -9,6 +9,7 @@ import psutil
 
 from ..host import linux
 from ..host.exclusive import device_number
+from ..host.hidden import told
 from ..host.host import fingerprint
 from ..host.memory import free_bytes
 from ..host.nvidia import DRIVER as NVIDIA_DRIVER
@@ -30,7 +31,6 @@ def examine(results: Path | str, *, with_jax: bool = False, watch_s: float = 0.5
         root: where /proc and /sys stand.
     """
     host = fingerprint(root=root)
-    memory = linux.meminfo(root)
     activity = watch(watch_s)
     yield machine.other_work(host, activity)
     yield machine.stolen_time(activity)
@@ -41,11 +41,11 @@ def examine(results: Path | str, *, with_jax: bool = False, watch_s: float = 0.5
     yield machine.clock(linux.boost(root), linux.throttle_count(root))
     yield machine.cache_size(host)
     yield machine.memory(free_bytes(root))
-    yield machine.swap(memory["SwapTotal"] - memory["SwapFree"] if "SwapFree" in memory else psutil.swap_memory().used)
+    yield machine.swap(_swapped_bytes(root))
     yield machine.large_pages(linux.large_pages(root))
     source = linux.text(root, "sys/devices/system/clocksource/clocksource0/current_clocksource")
     yield machine.timer(machine.timer_step_s(), source)
-    if (root / NVIDIA_DRIVER).exists():
+    if linux.text(root, NVIDIA_DRIVER) is not None:
         yield from gpu.findings(gpu_state(device_number()), host.environment)
     yield software.jax_version(host.jax_version)
     yield software.numba()
@@ -53,6 +53,13 @@ def examine(results: Path | str, *, with_jax: bool = False, watch_s: float = 0.5
     yield software.results(results)
     if with_jax and host.jax_version:
         yield from software.jax_runtime(root)
+
+
+def _swapped_bytes(root: Path) -> int | None:
+    said = linux.meminfo(root)
+    if "SwapTotal" in said and "SwapFree" in said:
+        return said["SwapTotal"] - said["SwapFree"]
+    return told(lambda: psutil.swap_memory().used)
 
 
 def worst(findings: Iterable[Finding]) -> Level:

@@ -63,8 +63,10 @@ def clock(boost: bool | None, throttles: int | None) -> Finding:
     return Finding("clock", "ok", "nothing is seen that moves the clock with temperature")
 
 
-def other_work(host: Host, activity: Activity) -> Finding:
+def other_work(host: Host, activity: Activity | None) -> Finding:
     """Whether other processes use our cores and our memory bandwidth."""
+    if activity is None:
+        return Finding("other work", "note", "it cannot be seen what other processes use")
     load = "" if host.load_average_1m is None else f" (load average {host.load_average_1m:g})"
     what = f"others use {activity.others_cores:.2f} of {host.usable_cores:g} cores{load}"
     if activity.others_cores <= _BUSY_SHARE * host.usable_cores:
@@ -74,8 +76,10 @@ def other_work(host: Host, activity: Activity) -> Finding:
     return Finding("other work", "warning", what, advice)
 
 
-def stolen_time(activity: Activity) -> Finding:
+def stolen_time(activity: Activity | None) -> Finding:
     """Whether the hypervisor gives our cores to other guests."""
+    if activity is None:
+        return Finding("stolen time", "note", "it cannot be seen what other guests take")
     what = f"other guests took {activity.stolen:.1%} of this machine's time"
     if activity.stolen <= _STOLEN_SHARE:
         return Finding("stolen time", "ok", what)
@@ -103,8 +107,10 @@ def memory(free_bytes: float) -> Finding:
     return Finding("memory", "warning" if free_bytes >= _LEAST_BYTES else "error", what, advice)
 
 
-def swap(used_bytes: int) -> Finding:
+def swap(used_bytes: int | None) -> Finding:
     """Whether pages were moved out, whose return would be timed."""
+    if used_bytes is None:
+        return Finding("swap", "note", "it cannot be seen what is swapped out")
     what = f"{used_bytes / 1e6:.0f} MB are swapped out"
     if used_bytes <= _SWAPPED_BYTES:
         return Finding("swap", "ok", what)

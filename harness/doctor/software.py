@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import UsageError
+from ..host import linux
 from ..host.nvidia import DRIVER as NVIDIA_DRIVER
 from ..host.provenance import version_of
 from ..store.store import Store
@@ -81,11 +82,12 @@ def jax_runtime(root: Path) -> Iterator[Finding]:
         return
     kinds = ", ".join(dict.fromkeys(device.device_kind for device in devices))
     what = f"backend {backend}, {len(devices)} device{'s' if len(devices) > 1 else ''} ({kinds})"
-    if backend == "cpu" and (root / NVIDIA_DRIVER).exists():
+    if backend == "cpu" and linux.text(root, NVIDIA_DRIVER) is not None:
         advice = "There is an NVIDIA driver: pip install 'roofcast[cuda]' to measure the GPU."
         yield Finding("jax device", "warning", f"{what}, though a GPU is here", advice)
     else:
         yield Finding("jax device", "ok", what)
+    yield _arithmetic()
     yield _donation()
     if jax.numpy.asarray(0.5).dtype.itemsize == 8:
         yield Finding("64-bit", "warning", "JAX computes in 64 bits where it is not told otherwise", "Unset jax_enable_x64.")
@@ -96,6 +98,18 @@ def jax_runtime(root: Path) -> Iterator[Finding]:
         yield Finding("compilation cache", "note", what, "Unset JAX_COMPILATION_CACHE_DIR to time compilation.")
     else:
         yield Finding("compilation cache", "ok", "every program is compiled afresh")
+
+
+def _arithmetic() -> Finding:
+    """On a CPU, XLA asks /proc what the processor can, and fails in the first large sum where that is hidden."""
+    import jax
+
+    try:
+        jax.block_until_ready(jax.numpy.ones(2**16).sum())
+    except Exception as error:  # As above.
+        what = f"JAX cannot add up numbers: {type(error).__name__}: {error}"
+        return Finding("arithmetic", "error", what, "Let this process see /proc, or mend the installation.")
+    return Finding("arithmetic", "ok", "JAX computes")
 
 
 def _donation() -> Finding:

@@ -17,6 +17,7 @@ import psutil
 
 from ..files.columns import Columns
 from . import linux
+from .hidden import told
 from .provenance import version_of
 
 DEFAULT_CACHE_BYTES = 32 * 2**20
@@ -120,12 +121,13 @@ def fingerprint(*, backend: str = "", device_kind: str = "", timer: str = "", ro
         root: where /proc and /sys stand.
     """
     said = _darwin() if platform.system() == "Darwin" else _linux(root)
+    load = told(os.getloadavg)
     return Host(
         **said,
         architecture=platform.machine(),
         affinity=_affinity(),
         operating_system=f"{platform.system()} {platform.release()}",
-        load_average_1m=round(os.getloadavg()[0], 2),
+        load_average_1m=round(load[0], 2) if load else None,
         python_version=platform.python_version(),
         jax_version=version_of("jax"),
         jaxlib_version=version_of("jaxlib"),
@@ -166,7 +168,7 @@ def _affinity() -> tuple[int, ...]:
 def _linux(root: Path) -> dict[str, Any]:
     info = linux.cpuinfo(root)
     logical = len(linux.online(root)) or psutil.cpu_count()
-    physical = linux.physical_cores(root) or psutil.cpu_count(logical=False)
+    physical = linux.physical_cores(root) or told(lambda: psutil.cpu_count(logical=False))
     return {
         "cpu_model": info.get("model name") or _brand(),
         "cpu_signature": _signature(info),
@@ -176,7 +178,7 @@ def _linux(root: Path) -> dict[str, Any]:
         "cpu_quota": linux.cpu_quota(root),
         "governor": linux.governor(root),
         "cache_bytes": linux.caches(root, _affinity()) or _configured_caches(physical or 1),
-        "memory_bytes": linux.meminfo(root).get("MemTotal") or psutil.virtual_memory().total,
+        "memory_bytes": linux.meminfo(root).get("MemTotal") or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
         "memory_limit_bytes": linux.memory_limit(root),
         "hypervisor": linux.is_virtual(root),
     }

@@ -35,8 +35,8 @@ def number(root: Path, path: str) -> int | None:
 
 def cpu_list(found: str) -> tuple[int, ...]:
     """The kernel's list format: "0-2,8" is (0, 1, 2, 8)."""
-    spans = (part.split("-") for part in found.split(",") if part.strip())
-    return tuple(cpu for span in spans for cpu in range(int(span[0]), int(span[-1]) + 1))
+    spans = re.findall(r"(?<![\d-])(\d{1,5})(?:-(\d{1,5}))?(?![\d-])", found)
+    return tuple(cpu for first, last in spans for cpu in range(int(first), int(last or first) + 1))
 
 
 def online(root: Path) -> tuple[int, ...]:
@@ -81,7 +81,7 @@ def caches(root: Path, cpus: Sequence[int]) -> dict[str, int]:
     """
     seen: dict[tuple[int, str], int] = {}
     for cpu in cpus:
-        for folder in sorted((root / _CPU / f"cpu{cpu}/cache").glob("index[0-9]*")):
+        for folder in _inside(root / _CPU / f"cpu{cpu}/cache", "index[0-9]*"):
             level, size = number(folder, "level"), _bytes(text(folder, "size") or "")
             if level is not None and size and text(folder, "type") != "Instruction":
                 seen[level, text(folder, "shared_cpu_list") or str(cpu)] = size
@@ -128,7 +128,7 @@ def cpu_quota(root: Path) -> float | None:
     quotas = []
     for folder in _groups(root, "cpu"):
         quota, _, period = (text(folder, "cpu.max") or "max").partition(" ")
-        if quota.isdigit() and period.isdigit():
+        if quota.isdigit() and period.isdigit() and int(period):
             quotas.append(int(quota) / int(period))
         quota_us, period_us = number(folder, "cpu.cfs_quota_us"), number(folder, "cpu.cfs_period_us")
         if quota_us and period_us and quota_us > 0:
@@ -168,19 +168,26 @@ def _groups(root: Path, controller: str) -> Iterator[Path]:
     """
     mount = root / "sys/fs/cgroup"
     for line in (text(root, "proc/self/cgroup") or "").splitlines():
-        _, controllers, path = line.split(":", 2)
+        if not (said := re.fullmatch(r"\d+:([^:]*):/*(.*)", line)):
+            continue
+        controllers, path = said.groups()
         if controllers and controller not in controllers.split(","):
             continue
         bases = [mount / controllers, mount / controller] if controllers else [mount / "unified", mount]
-        base = next((one for one in bases if one.is_dir()), None)
-        if base is not None:
-            inner = PurePosixPath(path.lstrip("/"))
-            yield from (folder for one in (inner, *inner.parents) if (folder := base / one).is_dir())
+        inner = PurePosixPath(path)
+        yield from (base / one for base in bases for one in (inner, *inner.parents))
 
 
 def _policies(root: Path) -> list[Path]:
-    found = (root / _CPU / "cpufreq").glob("policy[0-9]*")
-    return sorted(path for path in found if text(path, "scaling_governor"))
+    return [path for path in _inside(root / _CPU / "cpufreq", "policy[0-9]*") if text(path, "scaling_governor")]
+
+
+def _inside(folder: Path, pattern: str) -> list[Path]:
+    """What a folder holds by such names, in their order; nothing where it may not be looked into."""
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:
+        return []
 
 
 def _bytes(size: str) -> int:

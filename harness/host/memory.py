@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 
 from . import linux
+from .hidden import told
 
 try:
     import resource
@@ -36,11 +37,10 @@ def address_space_left(root: Path = Path("/")) -> int | None:
 def _available(root: Path) -> int:
     if (said := linux.memory_available(root)) is not None:
         return said
-    try:
-        return psutil.virtual_memory().available
-    except OSError:
-        # /proc may be hidden. The C library asks the kernel itself, and counts no page that is to be given back.
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if (memory := told(psutil.virtual_memory)) is not None:
+        return memory.available
+    # The C library asks the kernel itself, and counts no page that is to be given back.
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _mapped(root: Path) -> int:

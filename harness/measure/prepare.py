@@ -222,12 +222,13 @@ def needed_bytes(workload: Workload, caches: Caches, residency: Residency = "col
     operands = workload.operands()
     streamed = sum(tensor.nbytes for tensor in operands.values() if tensor.role in ("weight", "kv"))
     copies = caches.copies(workload, streamed) if residency == "cold" else 1
-    if streamed > STACKED_BYTES:
-        copies = min(copies, UNROLLED_COPIES)
     others = sum(tensor.nbytes for tensor in (*operands.values(), *workload.results().values())) - streamed
-    # What a call donates is drawn, checked and then copied for JAX to take; other libraries lay out weights in their own way.
-    donated = sum(operands[name].nbytes for name in workload.donated)
-    return copies * streamed + others + (streamed if is_peer else donated)
+    # What a call donates is drawn, checked and then copied for JAX to take.
+    further = sum(operands[name].nbytes for name in workload.donated)
+    if is_peer:
+        # Other libraries lay out weights in their own way, and a copy of small ones is only to wake their threads.
+        further = streamed * (2 if streamed < caches.rotation_bytes else 1)
+    return copies * streamed + others + further
 
 
 def _on_device(
